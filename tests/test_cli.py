@@ -1,0 +1,181 @@
+"The command line in this process, with a stand-in for the editor: exit status, streams, spellings."
+import json
+from dataclasses import fields
+
+import pytest
+from PIL import Image
+
+import regionedit.cli as cli
+from regionedit.cli import build_parser, main
+from regionedit.config import Config
+from regionedit.core import ModelNotAvailable
+from stubs import picture, stub_result
+
+@pytest.fixture
+def calls(monkeypatch) -> list:
+    "What RegionEditor was asked: preset, image, prompt, source, options."
+    found = []
+    class Stub:
+        def __init__(self, preset): self.preset = preset
+        @classmethod
+        def from_pretrained(cls, preset='pocket'): return cls(preset)
+        def __call__(self, image, prompt, source, **options):
+            found.append((self.preset, image, prompt, source, options))
+            return stub_result()
+    monkeypatch.setattr('regionedit.editor.RegionEditor', Stub)
+    return found
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path/'in.png'
+    picture(37, 21).save(path)
+    return str(path)
+
+@pytest.fixture
+def edit(calls, image, tmp_path):
+    "Run `regionedit edit` with more arguments; returns the status."
+    def run(*more): return main(['edit', image, '--source', 'a cat', '--prompt', 'a rocket', '--out', str(tmp_path/'out'), *more])
+    return run
+
+def refused(status, capsys) -> str:
+    "Status 2, nothing on standard output, one line on standard error; returns the line."
+    out, err = capsys.readouterr()
+    assert status == 2 and out == '' and err.startswith('regionedit: ') and err.endswith('\n') and err.count('\n') == 1, (status, out, err)
+    return err
+
+# edit
+
+def test_edit_passes_on_what_it_is_told(edit, calls, capsys, tmp_path):
+    assert edit('--preset', 'some-folder', '--seed', '5') == 0
+    (preset, image, prompt, source, options), = calls
+    assert (preset, prompt, source) == ('some-folder', 'a rocket', 'a cat') and options == dict(seed=5, progress=True)
+    assert isinstance(image, Image.Image) and image.tobytes() == picture(37, 21).tobytes()
+    out, err = capsys.readouterr()
+    assert err == '' and 'box (30, 10, 35, 14)' in out and '5 edits' in out and str(tmp_path/'out') in out
+    assert {'edit.png', 'boxes.png', 'source.png', 'result.json'} <= {p.name for p in (tmp_path/'out').iterdir()}
+
+def test_json_is_one_line_and_nothing_else(edit, calls, capsys, tmp_path):
+    assert edit('--json') == 0
+    out, err = capsys.readouterr()
+    assert err == '' and out.endswith('\n') and out.count('\n') == 1
+    assert json.loads(out) == json.loads((tmp_path/'out'/'result.json').read_text()) and json.loads(out)['prompt'] == 'a rocket "über" all'
+    assert calls[0][-1]['progress'] is False
+
+OTHER = dict(num_anchors=3, num_proposals=2, anchors='topk', min_size=.25, max_size=.5, roi='align', lambda_clip=2., lambda_dir=3., lambda_str=4., alpha=5., beta=6.,
+             learning_steps=11, lr=.5, entropy=.75, num_inference_steps=9, guidance_scale=3.5, seed=8)
+
+def test_the_table_above_leaves_out_no_field():
+    assert set(OTHER) | {'estimator'} == {f.name for f in fields(Config)} and all(getattr(Config(), k) != v for k, v in OTHER.items())
+
+@pytest.mark.parametrize('spelling', [lambda n: '--' + n, lambda n: '--' + n.replace('_', '-')], ids=['_', '-'])
+def test_every_field_is_an_option_in_both_spellings(edit, calls, spelling):
+    assert edit(*(word for n, v in dict(OTHER, estimator='exact').items() for word in (spelling(n), str(v)))) == 0
+    given = calls[0][-1]
+    assert {k: v for k, v in given.items() if k != 'progress'} == dict(OTHER, estimator='exact')
+    assert all(type(given[k]) is type(v) for k, v in OTHER.items())
+
+def test_every_option_has_a_help_line_with_its_default(capsys):
+    with pytest.raises(SystemExit) as stop: main(['edit', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert stop.value.code == 0
+    for name in OTHER: assert f'--{name.replace("_", "-")}' in text
+    assert '(default: 8)' in text and "(default: the editor's own)" in text
+
+def test_demo_needs_no_picture(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr('regionedit.pocket.example', lambda name: tmp_path/f'{name}.png')
+    assert main(['edit', '--demo', '--out', str(tmp_path)]) == 0
+    assert main(['edit', '--demo', '--prompt', 'a kite', '--source', 'a toy', '--out', str(tmp_path)]) == 0
+    assert calls[0][1:4] == (tmp_path/f'{cli.DEMO["image"]}.png', cli.DEMO['prompt'], cli.DEMO['source'])
+    assert calls[1][2:4] == ('a kite', 'a toy')
+
+def test_the_demos_picture_is_in_the_package():
+    from regionedit.core import open_image
+    from regionedit.pocket import example
+    assert min(open_image(example(cli.DEMO['image'])).size) >= 64
+
+# mistakes
+
+@pytest.mark.parametrize('more, told', [
+    (('--num-anchors', '0'), 'num_anchors'), (('--num-anchors', '2.5'), '--num-anchors'), (('--seed', 'x'), '--seed'), (('--alpha', '-1'), 'alpha'), (('--alpha', 'nan'), 'alpha'),
+    (('--min-size', '.9', '--max-size', '.1'), 'min_size'), (('--roi', 'square'), 'roi'), (('--estimator', 'magic'), 'estimator'), (('--no-such-option',), '--no-such-option'),
+    (('another.png',), 'another.png'), (('--seed',), '--seed')])
+def test_a_bad_option_is_one_line_and_no_model_is_loaded(edit, calls, capsys, more, told):
+    assert told in refused(edit(*more), capsys) and calls == []
+
+@pytest.mark.parametrize('left_out', ['image', '--source', '--prompt'])
+def test_too_little_is_said(calls, capsys, image, left_out):
+    given = {'image': [image], '--source': ['--source', 'a cat'], '--prompt': ['--prompt', 'a rocket']}
+    given.pop(left_out)
+    assert 'expected IMAGE, --source and --prompt' in refused(main(['edit', *sum(given.values(), [])]), capsys) and calls == []
+
+@pytest.mark.parametrize('content', [None, b'no picture'])
+def test_a_bad_picture_is_one_line(calls, capsys, tmp_path, content):
+    path = tmp_path/'bad.png'
+    if content: path.write_bytes(content)
+    assert 'bad.png' in refused(main(['edit', str(path), '--source', 'a', '--prompt', 'b']), capsys) and calls == []
+
+@pytest.mark.parametrize('error', [ModelNotAvailable('expected a model,\nfound none'), ValueError('expected\nthis'), FileNotFoundError('no such file'), PermissionError('not yours')])
+def test_errors_on_the_way_are_one_line(edit, capsys, monkeypatch, error):
+    def fail(name): raise error
+    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
+    assert refused(edit(), capsys) == f'regionedit: {" ".join(str(error).split())}\n'
+
+def test_a_mistake_of_ours_is_not_hidden(edit, monkeypatch):
+    def fail(name): raise ZeroDivisionError
+    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
+    with pytest.raises(ZeroDivisionError): edit()
+
+def test_a_file_in_the_place_of_the_folder(edit, tmp_path, capsys):
+    (tmp_path/'out').write_text('in the way')
+    refused(edit(), capsys)
+    assert (tmp_path/'out').read_text() == 'in the way'
+
+def test_stopping_is_no_traceback(edit, capsys, monkeypatch):
+    def stop(name): raise KeyboardInterrupt
+    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', stop)
+    assert edit() == 130 and capsys.readouterr().err == 'regionedit: stopped\n'
+
+# other commands
+
+def test_no_command_shows_the_help(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ('edit', 'train', 'doctor', 'cite'))
+
+def test_an_unknown_command(capsys): assert 'paint' in refused(main(['paint']), capsys)
+
+def test_every_command_of_the_parser_does_something():
+    assert set(next(a for a in build_parser()._actions if a.dest == 'command').choices) == set(cli.COMMANDS)
+
+def test_cite(capsys): assert main(['cite']) == 0 and '2311.16432' in capsys.readouterr().out
+
+@pytest.mark.parametrize('present', [('vit', 'clip', 'diffusion'), ('vit',)])
+def test_doctor_says_what_is_missing(monkeypatch, capsys, tmp_path, present):
+    from regionedit.pocket import weights
+    monkeypatch.setattr(weights, '_MODELS', tmp_path)
+    for name in present: (tmp_path/name).mkdir(); (tmp_path/name/'model.safetensors').touch()
+    assert main(['doctor']) == (0 if len(present) == 3 else 2)
+    out = capsys.readouterr().out
+    for name in ('vit', 'clip', 'diffusion'):
+        line, = [l for l in out.splitlines() if l.startswith(f'pocket {name} ')]
+        assert ('missing' in line) == (name not in present)
+    assert 'torch' in out
+
+def test_train_passes_on_what_it_is_told(monkeypatch, capsys, tmp_path):
+    asked = []
+    def fit(recipe, out, minutes, resume):
+        asked.append((type(recipe).__name__, recipe.root, out, minutes, resume))
+        return dict(command='regionedit train', steps=3, held_out=dict(loss=.5))
+    monkeypatch.setattr('regionedit.pocket.training.fit', fit)
+    assert main(['train', 'dino', '--minutes', '.5', '--resume', '--out', str(tmp_path)]) == 0
+    assert main(['train', 'clip', '--out', str(tmp_path)]) == 0
+    assert asked == [('DinoRecipe', tmp_path, tmp_path/'dino', .5, True), ('ClipRecipe', tmp_path, tmp_path/'clip', 60, False)]
+    assert '3 steps' in capsys.readouterr().out
+
+@pytest.mark.parametrize('arguments', [('dino', '--minutes', '0'), ('dino', '--minutes', 'nan'), ('dino', '--minutes', '-3'), ('gpt',), ()])
+def test_train_refuses(monkeypatch, capsys, tmp_path, arguments):
+    monkeypatch.setattr('regionedit.pocket.training.fit', lambda *a: pytest.fail('trained'))
+    refused(main(['train', *arguments]), capsys)
+
+def test_resuming_nothing_is_one_line(capsys, tmp_path):
+    assert 'to resume from' in refused(main(['train', 'dino', '--resume', '--out', str(tmp_path)]), capsys)

@@ -1,0 +1,184 @@
+"The whole method on stand-ins: any picture in, only the box changed, every promise of the interface kept."
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regionedit.config import Config
+from regionedit.core import contains, open_image
+from regionedit.editor import WORKING_SIDE, RegionEditor, _in_input_pixels, working_copy
+from regionedit.editors.base import Edit
+from regionedit.masks import crop_window
+from regionedit.result import EditResult
+from regionedit.table import EditTable
+from stubs import StubClip, StubEditor, picture, stub_vit
+
+FEW = dict(num_anchors=3, num_proposals=2, learning_steps=4, progress=False)
+
+@pytest.fixture(scope='module')
+def vit(): return stub_vit()
+
+@pytest.fixture
+def editor(vit) -> RegionEditor: return RegionEditor(vit, StubClip(), StubEditor())
+
+def changed(result, image) -> np.ndarray: return (np.asarray(result.image) != np.asarray(open_image(image))).any(-1)
+
+def with_orientation(image: Image.Image) -> Image.Image:
+    image.getexif()[0x0112] = 6
+    return image
+
+PICTURES = {
+    'wide': lambda: picture(97, 61), 'tall': lambda: picture(45, 120), 'strip': lambda: picture(300, 20), 'tiny': lambda: picture(7, 5), 'large': lambda: picture(1300, 700),
+    'rgba': lambda: picture(80, 50).convert('RGBA'), 'clear': lambda: Image.merge('RGBA', (*picture(80, 50).split(), picture(80, 50, 1).getchannel(0))),
+    'grey': lambda: picture(50, 80).convert('L'), 'cmyk': lambda: picture(80, 50).convert('CMYK'), 'palette': lambda: picture(80, 50).convert('P'),
+    '16 bit': lambda: Image.fromarray(np.random.default_rng(0).integers(0, 2**16, (50, 80)).astype(np.uint16)), 'exif': lambda: with_orientation(picture(90, 40))}
+
+@pytest.mark.parametrize('kind', PICTURES)
+def test_any_picture_is_changed_in_the_box_only(editor, kind):
+    image = PICTURES[kind]()
+    result = editor(image, 'a rocket', 'a cat', **FEW)
+    upright = open_image(image)
+    assert result.image.mode == 'RGB' and result.image.size == upright.size == result.source_image.size
+    for c in result.candidates:
+        x0, y0, x1, y1 = c.box
+        assert all(type(v) is int for v in c.box) and 0 <= x0 < x1 <= upright.width and 0 <= y0 < y1 <= upright.height
+        difference = (np.asarray(c.image) != np.asarray(upright)).any(-1)
+        assert difference[y0:y1, x0:x1].mean() > .8 and difference.sum() == difference[y0:y1, x0:x1].sum()
+
+def test_exif_turns_the_result(editor): assert editor(PICTURES['exif'](), 'a rocket', 'a cat', **FEW).image.size == (40, 90)
+
+@pytest.mark.parametrize('size', [(90, 40), (1300, 700), (50, 111)])
+def test_candidates(editor, size):
+    result = editor(picture(*size), 'a rocket', 'a cat', alpha=1.5, beta=.25, **FEW)
+    assert len(result.candidates) == 3 and result.box == result.candidates[0].box
+    assert [c.score for c in result.candidates] == sorted((c.score for c in result.candidates), reverse=True)
+    rows = []
+    for c in result.candidates:
+        assert contains(c.box, c.anchor), 'an anchor lies in its own box, in pixels of the input'
+        assert c.score == pytest.approx(1.5 * c.s_t2i + .25 * c.s_i2i, abs=1e-6)
+        row = next(k for k in range(3) if k not in rows and any(tuple(b) == c.box for b in result.trajectory.boxes[-1, k:k + 1].tolist()))
+        m = result.trajectory.chosen[-1, row]
+        assert result.table.boxes[row, m].tolist() == list(c.box) and c.losses == {t: v[row, m].item() for t, v in result.table.terms.items()}
+        assert (c.s_t2i, c.s_i2i) == (result.table.s_t2i[row, m].item(), result.table.s_i2i[row, m].item())
+        assert c.edit is result.table.edits[result.table.index[row, m]]
+        rows.append(row)
+
+def test_boxes_and_anchors_are_in_pixels_of_a_large_input(editor):
+    "A picture and its half: the same places, at twice the numbers."
+    small = picture(512, 260)
+    large = small.resize((1024, 520), Image.NEAREST)
+    a, b = (editor.run(im, 'a rocket', 'a cat', Config(num_anchors=3, num_proposals=2, learning_steps=4)) for im in (working_copy(large), large))
+    assert a.source_image.size == (512, 260)
+    assert torch.equal(2 * a.table.boxes, b.table.boxes)
+    for x, y in zip(a.candidates, b.candidates):
+        assert [2 * v for v in x.anchor] == pytest.approx(y.anchor) and [2 * v for v in x.box] == list(y.box) and x.score == y.score
+
+def test_the_working_copy_is_never_larger():
+    assert working_copy(picture(60, 41)).size == (60, 41)
+    assert working_copy(picture(2 * WORKING_SIDE, 100)).size == (WORKING_SIDE, 50)
+    assert working_copy(picture(1, 3 * WORKING_SIDE)).size == (1, WORKING_SIDE)
+
+def test_an_edit_keeps_its_place_at_full_size():
+    "Box and window of the working copy, each moved to the input by less than half a working pixel; the window still holds the box."
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        size = tuple(rng.integers(600, 5000, 2).tolist())
+        work = working_copy(Image.new('L', size)).size
+        x0, y0 = (int(rng.integers(0, w - 1)) for w in work)
+        box = (x0, y0, int(rng.integers(x0 + 1, work[0] + 1)), int(rng.integers(y0 + 1, work[1] + 1)))
+        edit = Edit(box, crop_window(box, work), picture(8, 8))
+        table = EditTable(torch.tensor([[box]]), torch.zeros(1, 1, dtype=torch.long), (edit,), {}, torch.zeros(1, 1), torch.zeros(1, 1))
+        placed = _in_input_pixels(table, work, size)
+        big = placed.edits[0]
+        assert tuple(placed.boxes[0, 0].tolist()) == big.box and big.crop is edit.crop
+        for small, large in ((edit.box, big.box), (edit.window, big.window)):
+            assert np.abs(np.array(small) * np.tile(np.array(size) / work, 2) - large).max() <= .5
+        assert (np.array(big.window[:2]) <= big.box[:2]).all() and (np.array(big.window[2:]) >= big.box[2:]).all()
+
+@pytest.mark.parametrize('k, m', [(1, 1), (1, 3), (4, 1), (5, 4)])
+def test_no_box_is_edited_twice(editor, k, m):
+    result = editor(picture(60, 30), 'a rocket', 'a cat', num_anchors=k, num_proposals=m, max_size=1., learning_steps=2, progress=False)
+    distinct = {tuple(b) for b in result.table.boxes.flatten(0, 1).tolist()}
+    assert editor.editor.windows == result.num_edits == len(distinct) <= k * m and len(result.candidates) == k
+    editor(picture(60, 30), 'a rocket', 'a cat', num_anchors=k, num_proposals=m, max_size=1., learning_steps=2, progress=False)
+    assert editor.editor.windows == len(distinct), 'a second call asks for nothing new'
+
+def test_the_same_seed_gives_the_same_pixels(vit):
+    runs = [RegionEditor(vit, StubClip(), StubEditor())(picture(80, 50), 'a rocket', 'a cat', seed=s, **FEW) for s in (5, 5, 6)]
+    assert runs[0].image.tobytes() == runs[1].image.tobytes() and torch.equal(runs[0].trajectory.probabilities, runs[1].trajectory.probabilities)
+    assert runs[0].image.tobytes() != runs[2].image.tobytes()
+    assert not torch.equal(runs[0].trajectory.probabilities[0], runs[2].trajectory.probabilities[0]), 'the network before its first step has a seed too'
+
+def test_a_generator_stands_for_its_seed(editor):
+    by_seed = editor(picture(80, 50), 'a rocket', 'a cat', seed=7, **FEW)
+    by_generator = editor(picture(80, 50), 'a rocket', 'a cat', generator=torch.Generator().manual_seed(7), **FEW)
+    assert by_generator.seed == 7 and by_generator.image.tobytes() == by_seed.image.tobytes()
+
+def test_the_callers_random_numbers_are_left_alone(editor):
+    torch.manual_seed(3); np.random.seed(3); random.seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    editor(picture(80, 50), 'a rocket', 'a cat', seed=9, **FEW)
+    assert torch.equal(torch.get_rng_state(), before[0]) and np.random.get_state()[1].tolist() == before[1] and random.getstate() == before[2]
+
+def test_the_callers_picture_is_left_alone(editor):
+    image = picture(80, 50); before = image.tobytes()
+    editor(image, 'a rocket', 'a cat', **FEW)
+    assert image.tobytes() == before
+
+@pytest.mark.parametrize('texts', [('', 'a cat'), ('  \n', 'a cat'), (None, 'a cat'), (3, 'a cat'), ('a rocket', ''), ('a rocket', None)])
+def test_texts_must_say_something(editor, texts):
+    with pytest.raises(ValueError, match='expected (prompt|source) to be a text, got') as error: editor(picture(30, 20), *texts, **FEW)
+    assert ('prompt' in str(error.value)) == (texts[1] == 'a cat') and editor.editor.windows == 0
+
+@pytest.mark.parametrize('options', [dict(num_anchors=0), dict(alpha=float('nan')), dict(seed=-1), dict(estimator='magic'), dict(num_anchors=200)])
+def test_bad_options_are_refused_before_any_edit(editor, options):
+    with pytest.raises(ValueError, match='expected'): editor(picture(30, 30), 'a rocket', 'a cat', **dict(FEW, **options))
+    assert editor.editor.windows == 0
+
+def test_a_missing_file_and_a_damaged_one(editor, tmp_path):
+    with pytest.raises(FileNotFoundError, match='expected a picture'): editor(tmp_path/'none.png', 'a rocket', 'a cat', **FEW)
+    (tmp_path/'a.png').write_text('no picture')
+    with pytest.raises(ValueError, match='expected a picture'): editor(tmp_path/'a.png', 'a rocket', 'a cat', **FEW)
+
+def test_the_editors_arguments_arrive(vit):
+    asked = []
+    class Asked(StubEditor):
+        def fill(self, images, masks, prompt, **kwargs):
+            asked.append((prompt, kwargs['seed'], kwargs['num_inference_steps'], kwargs['guidance_scale'], kwargs['callback_on_step_end']))
+            return super().fill(images, masks, prompt, **kwargs)
+    steps = []
+    def note(editor, i, t, values): steps.append(i); return values
+    RegionEditor(vit, StubClip(), Asked())(picture(40, 30), ' a rocket ', 'a cat', seed=4, num_inference_steps=3, guidance_scale=1.5, callback_on_step_end=note, **FEW)
+    assert set(asked) == {('a rocket', 4, 3, 1.5, note)} and steps
+
+def test_a_run_can_be_saved_and_read(editor, tmp_path):
+    result = editor(picture(700, 350), 'a rocket', 'a cat', **FEW)
+    loaded = EditResult.load(result.save(tmp_path))
+    assert loaded.candidates[0].facts() == result.candidates[0].facts() and loaded.config == result.config
+    assert [c.image.tobytes() for c in loaded.candidates] == [c.image.tobytes() for c in result.candidates]
+    assert torch.equal(loaded.trajectory.terms, result.trajectory.terms) and loaded.seconds == result.seconds
+
+def test_every_stage_is_timed(editor):
+    seconds = editor(picture(60, 40), 'a rocket', 'a cat', **FEW).seconds
+    assert set(seconds) == {'attend', 'propose', 'edit', 'select', 'rank', 'total'}
+    assert seconds['total'] == pytest.approx(sum(v for k, v in seconds.items() if k != 'total'), abs=1e-6)
+
+def test_the_bundled_vit_and_clip_work_together(scene):
+    from regionedit.attention import load_vit
+    from regionedit.clip import load_clip
+    from regionedit.pocket.weights import weights_folder
+    editor = RegionEditor(load_vit(weights_folder('vit')), load_clip(weights_folder('clip')), StubEditor())
+    result = editor(scene.image.crop((0, 0, 128, 90)), 'a rocket', 'a cat', **FEW)
+    box = np.zeros((90, 128), bool); x0, y0, x1, y1 = result.box; box[y0:y1, x0:x1] = True
+    assert changed(result, scene.image.crop((0, 0, 128, 90)))[box].mean() > .8 and not changed(result, scene.image.crop((0, 0, 128, 90)))[~box].any()
+
+def test_a_preset_brings_its_three_models(monkeypatch, tmp_path):
+    import regionedit.editor as module
+    for name in ('load_vit', 'load_clip'): monkeypatch.setattr(module, name, lambda folder, name=name: (name, folder))
+    monkeypatch.setattr(module, 'load_editor', lambda kind, weights, **kwargs: (kind, weights, kwargs))
+    loaded = RegionEditor.from_pretrained(tmp_path)
+    assert loaded.vit == ('load_vit', tmp_path/'vit') and loaded.clip == ('load_clip', tmp_path/'clip')
+    assert loaded.editor == ('diffusion', tmp_path/'diffusion', {}) and loaded.preset == str(tmp_path)
+    with pytest.raises(ValueError, match='expected a preset out of'): RegionEditor.from_pretrained('no-such-preset')

@@ -1,0 +1,133 @@
+"The shape of the project: floors, import cost, package data, notebooks and modules that belong together."
+import ast, json, subprocess, sys, zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
+
+# From low to high. A module may import from its own floor and from those below.
+FLOORS = [['core'], ['config', 'masks'], ['attention', 'clip'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors'], ['table'],
+          ['gradients', 'learner'], ['result', 'editor'], ['plots', 'widgets'], ['cli']]
+LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
+BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
+OPENS_POCKET = {'editor', 'widgets', 'cli'}
+PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; config may ask it
+
+MODULES = sorted(p for p in PACKAGE.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))
+PAGES = sorted(p for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+HEAVY = ['torch', 'torchvision', 'timm', 'open_clip', 'diffusers', 'transformers', 'matplotlib', 'scipy', 'ipywidgets', 'IPython']
+
+def name_of(path: Path) -> str:
+    "regionedit/losses/text.py -> losses.text"
+    return '.'.join(path.relative_to(PACKAGE).with_suffix('').parts)
+
+def short(path: Path) -> str: return path.relative_to(ROOT).as_posix()
+
+def imports_of(
+    source: str,
+    module: str,        # its own name below regionedit, for relative imports
+) -> set:               # names below regionedit, such as 'losses.text'
+    "Every module of the package that a source imports, wherever the import stands."
+    found, package = set(), ['regionedit', *module.split('.')[:-1]]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import): found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else []
+            whole = '.'.join(base + ([node.module] if node.module else []))
+            found |= {f'{whole}.{a.name}' for a in node.names} if whole == 'regionedit' else {whole}
+    return {name.removeprefix('regionedit.') for name in found if name.startswith('regionedit.')}
+
+def too_high(module: str, imported: set) -> list:
+    "The imports that a module of this name must not have."
+    own = module.split('.')[0]
+    def forbidden(name):
+        other = name.split('.')[0]
+        if own == BESIDE: return LEVEL.get(other, 0) > LEVEL['editor']
+        if other == BESIDE: return own not in OPENS_POCKET and (own, name) != ('config', PRESET_NEEDS)
+        return LEVEL.get(other, 0) > LEVEL[own]
+    return sorted(filter(forbidden, imported))
+
+def test_imports_are_read_wherever_they_stand():
+    source = 'import torch, regionedit.table\nfrom .masks import x\nfrom regionedit import cli\ndef f():\n    from .losses.text import y\n    from . import core'
+    assert imports_of(source, 'anchors') == {'table', 'masks', 'cli', 'losses.text', 'core'}
+    assert imports_of('from ..masks import x\nfrom .text import y', 'losses.direction') == {'masks', 'losses.text'}
+
+def test_floors_say_what_is_too_high():
+    assert too_high('anchors', {'core', 'attention', 'table', 'cli', 'pocket.scenes'}) == ['cli', 'pocket.scenes', 'table']
+    assert too_high('cli', {'editor', 'pocket.scenes'}) == []
+    assert too_high('pocket.scenes', {'core', 'editors.diffusion', 'plots'}) == ['plots']
+
+@pytest.mark.parametrize('path', MODULES, ids=name_of)
+def test_lower_floors_do_not_import_higher_ones(path):
+    module = name_of(path)
+    assert module.split('.')[0] in {*LEVEL, BESIDE}, f'give {module} a floor in tests/test_project.py'
+    assert too_high(module, imports_of(path.read_text(encoding='utf8'), module)) == []
+
+def loaded_after(code: str) -> list:
+    "Heavy packages in memory after running `code` in a new Python."
+    report = f'\nimport sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))'
+    run = subprocess.run([sys.executable, '-c', code + report], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+def test_importing_the_package_loads_nothing_heavy(): assert loaded_after('import regionedit') == []
+
+def test_help_loads_nothing_heavy():
+    assert loaded_after('import sys; sys.argv = ["regionedit", "--help"]\nfrom regionedit.cli import main\n'
+                        'try: assert main() in (None, 0)\nexcept SystemExit as e: assert e.code in (None, 0)') == []
+
+def test_the_wheel_carries_the_package_data(tmp_path):
+    out = str(tmp_path)
+    run = subprocess.run([sys.executable, 'setup.py', '-q', 'build', '--build-base', out, 'egg_info', '--egg-base', out,
+                          'bdist_wheel', '--compression', 'stored', '--bdist-dir', f'{out}/wheel', '--dist-dir', out], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    names = set(zipfile.ZipFile(next(tmp_path.glob('*.whl'))).namelist())
+    data = {short(p) for folder in ('data', 'models') for p in (PACKAGE/'pocket'/folder).rglob('*') if p.is_file() and p.name[0] != '.'}
+    assert {'regionedit/pocket/data/concepts.json', 'regionedit/pocket/data/noto.png'} <= data
+    assert data - names == set()
+    assert {short(p) for p in MODULES} - names == set()
+    assert {'LICENSE', 'NOTICE'} <= {Path(n).name for n in names if '.dist-info/' in n}
+
+def sources(page: Path, kind: str) -> list:
+    return [''.join(c['source']) for c in json.loads(page.read_text(encoding='utf8'))['cells'] if c['cell_type'] == kind]
+
+def exported_to(page: Path):
+    "The module's name that a page names, or None."
+    for cell in sources(page, 'code'):
+        for line in cell.splitlines():
+            if line.startswith('#|') and 'default_exp' in line: return line.split('default_exp')[1].strip()
+
+@pytest.mark.parametrize('page', PAGES, ids=short)
+def test_page_is_a_valid_notebook(page):
+    import nbformat
+    nbformat.validate(nbformat.read(page, as_version=4))
+    assert sources(page, 'markdown')[0].startswith(('# ', '---\n')), 'a page begins with its title'
+    budget = 150 if (NBS/'api') in page.parents else 600
+    assert page.stat().st_size <= budget * 1024, f'a page here may weigh {budget} KB, outputs included'
+
+def test_every_module_has_its_page_and_every_page_its_module():
+    by_page = {name: page for page in PAGES if (name := exported_to(page))}
+    assert set(by_page) == {name_of(p) for p in MODULES}
+    for path in MODULES:
+        head = path.read_text(encoding='utf8').split('\n', 4)[2]
+        assert head.endswith(by_page[name_of(path)].relative_to(NBS).as_posix() + '.'), head
+
+def test_reference_pages_export_and_others_do_not():
+    for page in PAGES: assert (exported_to(page) is not None) == ((NBS/'api') in page.parents), short(page)
+
+def test_the_sidebar_lists_every_page_once():
+    import yaml
+    def leaves(items):
+        for item in items:
+            if isinstance(item, str): yield item
+            else: yield from leaves(item['contents'])
+    assert (NBS/'_quarto.yml').is_symlink() and (NBS/'_quarto.yml').resolve() == ROOT/'_quarto.yml'
+    listed = list(leaves(yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf8'))['website']['sidebar']['contents']))
+    assert sorted(listed) == sorted(p.relative_to(NBS).as_posix() for p in PAGES)
+
+def test_readme_shows_the_two_commands_that_ci_runs():
+    commands = [line for line in (ROOT/'README.md').read_text(encoding='utf8').splitlines() if line.startswith(('python3 ', '.venv/bin/'))]
+    assert len([c for c in commands if 'edit --demo' in c]) == 1
+    assert len([c for c in commands if c.endswith('pytest')]) == 1
