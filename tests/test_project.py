@@ -8,8 +8,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
 # From low to high. A module may import from its own floor and from those below.
-FLOORS = [['core'], ['config', 'masks'], ['attention', 'clip'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors'], ['table'],
-          ['gradients', 'learner'], ['result', 'editor'], ['plots', 'widgets'], ['cli']]
+FLOORS = [['core', 'claims'], ['config', 'masks'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors'], ['table'],
+          ['gradients', 'learner'], ['result', 'editor'], ['plots', 'widgets', 'batch'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
 OPENS_POCKET = {'editor', 'widgets', 'cli'}
