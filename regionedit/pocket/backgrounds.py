@@ -46,9 +46,10 @@ def split(rng, above, below, low=.4, high=.7):
     y = int(SIZE * rng.uniform(low, high))
     return np.concatenate([above[:y], below[y:]])
 
-# %% ../../nbs/api/pocket/01_backgrounds.ipynb #57753652
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #03adcd9f
 @background('on the grass')
 def grass(rng):
+    "Blades of grass, sometimes below a strip of sky."
     blades = noise(rng, (96, 40)) * .6 + noise(rng, (16, 8)) * .6
     field = tint(blades, (88, 160, 62), (34, 38, 22))
     sky = tint(noise(rng, (6, 4)), (176, 212, 240), (14, 10, 6))
@@ -56,32 +57,37 @@ def grass(rng):
 
 @background('on the beach')
 def beach(rng):
+    "Sand below the sea."
     sand = tint(noise(rng, (96, 64)) * .5 + noise(rng, (8, 5)) * .5, (228, 202, 150), (16, 16, 18))
     sea = tint(noise(rng, (8, 48)), (52, 150, 190), (20, 22, 20))
     return split(rng, sea, sand, .15, .45)
 
 @background('in the snow')
 def snow(rng):
+    "Snowy hills below a grey sky."
     hills = tint(noise(rng, (10, 6)) + noise(rng, (60, 40)) * .25, (232, 238, 246), (16, 13, 8))
     sky = tint(noise(rng, (6, 4)), (168, 186, 206), (16, 14, 12))
     return split(rng, sky, hills, .1, .45)
 
 @background('in the night sky')
 def night_sky(rng):
+    "Stars on dark blue."
     sky = tint(noise(rng, (6, 5)), (22, 24, 58), (14, 12, 24))
     stars = rng.random((SIZE, WIDE)) > .994
     return np.where(stars[..., None], rng.uniform(150, 255), sky)
 
 @background('on a wooden table')
 def wooden_table(rng):
+    "Wood with grain and seams."
     grain = noise(rng, (10, 90)) * .7 + noise(rng, (40, 128)) * .3
     wood = tint(grain, (156, 104, 62), (26, 20, 15))
     wood[rng.integers(8, 20)::rng.integers(24, 44)] *= .6
     return wood
 
-# %% ../../nbs/api/pocket/01_backgrounds.ipynb #62774246
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #7c367a49
 @background('in front of a brick wall')
 def brick_wall(rng):
+    "Bricks of varied tone in mortar."
     h, w = int(rng.integers(10, 17)), int(rng.integers(22, 36))
     y, x = np.mgrid[:SIZE, :WIDE]
     row = y // h
@@ -93,22 +99,26 @@ def brick_wall(rng):
 
 @background('in the blue sky')
 def blue_sky(rng):
+    "Clouds on blue."
     clouds = np.clip(noise(rng, (7, 6)) + noise(rng, (20, 14)) * .4 - .25, 0, 1)
     return tint(clouds, (96, 172, 236), (150, 80, 18))
 
 @background('in the desert')
 def desert(rng):
+    "Dunes below a hazy sky."
     dunes = tint(noise(rng, (5, 12)) + noise(rng, (80, 60)) * .25, (222, 160, 92), (22, 20, 16))
     sky = tint(noise(rng, (6, 4)), (240, 206, 160), (12, 14, 18))
     return split(rng, sky, dunes, .15, .5)
 
 @background('in the water')
 def water(rng):
+    "Waves seen from above."
     waves = noise(rng, (9, 40)) * .7 + noise(rng, (24, 60)) * .4
     return tint(waves, (42, 124, 168), (26, 34, 34))
 
 @background('in front of a pink wall')
 def pink_wall(rng):
+    "A plain wall above a darker floor."
     wall = tint(noise(rng, (5, 4)) + noise(rng, (96, 64)) * .2, (238, 176, 192), (12, 14, 12))
     wall[-int(rng.integers(6, 30)):] *= np.float32((.72, .66, .68))
     return wall
@@ -151,14 +161,16 @@ def cut(
     picture.putalpha(mask.filter(ImageFilter.GaussianBlur(.7)))
     return picture
 
-# %% ../../nbs/api/pocket/01_backgrounds.ipynb #8e0b1915
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #81d33f37
 @clutter
 def stone(rng, size):
+    "A stone lit from above."
     slope = np.linspace(1, -1, size)[:, None] + noise(rng, (6, 6), (size, size)) * .6
     return cut(rng, tint(slope, (rng.uniform(70, 190),) * 3, (46, 44, 42)))
 
 @clutter
 def leaves(rng, size):
+    "A few fallen leaves."
     picture = Image.new('RGBA', (size, size))
     draw = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(4, 9))):
@@ -170,6 +182,7 @@ def leaves(rng, size):
 
 @clutter
 def shadow(rng, size):
+    "A soft dark ellipse."
     picture = Image.new('RGBA', (size, size))
     h = rng.uniform(.2, .35) * size
     ImageDraw.Draw(picture).ellipse((size * .12, size / 2 - h, size * .88, size / 2 + h), fill=(0, 0, 0, int(rng.integers(110, 190))))
@@ -177,6 +190,7 @@ def shadow(rng, size):
 
 @clutter
 def stripes(rng, size):
+    "A striped scrap in two colours."
     a, b = rng.uniform(0, 255, (2, 3))
     y, x = np.mgrid[:size, :size]
     on = ((x * rng.choice((-1, 0, 1)) + y) // int(rng.integers(3, 8))) % 2
@@ -184,6 +198,7 @@ def stripes(rng, size):
 
 @clutter
 def tiles(rng, size):
+    "A chequered scrap in two colours."
     a, b = rng.uniform(0, 255, (2, 3))
     y, x = np.mgrid[:size, :size] // int(rng.integers(4, 11))
     return cut(rng, np.where(((x + y) % 2)[..., None], a, b), 5, .8)
