@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Attention', 'load_vit', 'grid_size', 'vit_input', 'cls_attention', 'attend', 'local_contrast']
 
-# %% ../nbs/api/02_attention.ipynb #47d6bdc6
+# %% ../nbs/api/02_attention.ipynb #949769d3
 from dataclasses import dataclass
 import io
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import nn
 import torch.nn.functional as F
 
 from .core import ModelNotAvailable, to_rgb, to_tensor
+from .hub import find_model
 
 # %% ../nbs/api/02_attention.ipynb #75cbdf69
 @dataclass(frozen=True)
@@ -45,43 +46,33 @@ class Attention:
         grey.resize((max(round(self.size[0] * scale), 1), max(round(self.size[1] * scale), 1)), Image.NEAREST).save(buffer, 'PNG')
         return buffer.getvalue()
 
-# %% ../nbs/api/02_attention.ipynb #48da89a2
-def _not_available(
-    source: Union[str, Path],   # what was asked for
-    reason: str,                # what is missing
-) -> ModelNotAvailable:
-    "The error that names three ways on."
-    return ModelNotAvailable(f"expected a ViT at {source}, {reason}; either download it (python -c \"import timm; timm.create_model("
-                             f"'vit_base_patch16_224.dino', pretrained=True)\"), or give a folder with timm's config.json and "
-                             f"model.safetensors, or use the bundled one: regionedit.pocket.weights_folder('vit')")
-
-def _timm_name(
-    source: Union[str, Path],   # folder or timm name
-) -> str:                       # what timm.create_model understands
-    "A folder becomes 'local-dir:FOLDER'. Raises `ModelNotAvailable` if a file is missing there, `ValueError` for an unknown name."
+# %% ../nbs/api/02_attention.ipynb #8177ad9b
+def _source(source: Union[str, Path]) -> Union[str, Path]:
+    "A timm name becomes a hub id; folders and ids stay. Raises `ValueError` for an unknown name."
+    name = str(source)
+    if isinstance(source, Path) or Path(name).exists() or '/' in name: return source
     import timm
-    folder, name = Path(source).expanduser(), str(source)
-    if not (isinstance(source, Path) or folder.exists() or ('/' in name and ':' not in name)):
-        if ':' in name or timm.is_model(name.split('.')[0]): return name
-        raise ValueError(f"expected a folder or a timm name, got {name!r}; timm.list_models('vit*') lists the names")
-    missing = [f for f in ('config.json', 'model.safetensors') if not (folder/f).is_file()]
-    if missing: raise _not_available(folder, f"found no {' and no '.join(missing)} there")
-    return f'local-dir:{folder}'
+    if not timm.is_model(name.split('.')[0]): raise ValueError(f"expected a folder or a timm name, got {name!r}; timm.list_models('vit*') lists the names")
+    known = timm.get_pretrained_cfg(name)
+    if not (known and known.hf_hub_id): raise ValueError(f"expected a timm name with weights, got {name!r}; timm.list_models('vit*', pretrained=True) lists them")
+    return f'hf-hub:{known.hf_hub_id}'
 
-# %% ../nbs/api/02_attention.ipynb #d0608d08
+# %% ../nbs/api/02_attention.ipynb #4f8770f5
 def load_vit(
-    source: Union[str, Path],   # folder in timm's layout, or a timm name
-) -> nn.Module:                 # timm VisionTransformer, eval mode
+    source: Union[str, Path],   # folder in timm's layout, timm name, or 'hf-hub:ORG/NAME'
+    device: str = 'cpu',
+    local_files_only: bool = False,     # with a name, look in the cache only
+) -> nn.Module:                 # timm VisionTransformer, eval mode, float32
     "A vision transformer. Raises `ModelNotAvailable` if its files are missing or broken, `ValueError` if it has no [CLS] query."
     import timm
     from timm.models.vision_transformer import VisionTransformer
-    name = _timm_name(source)
-    try: vit = timm.create_model(name, pretrained=True, num_classes=0, dynamic_img_size=True)
+    folder, _ = find_model(_source(source), 'vit', local_files_only=local_files_only)
+    try: vit = timm.create_model(f'local-dir:{folder}', pretrained=True, num_classes=0, dynamic_img_size=True)
     except TypeError: raise ValueError(f'expected a VisionTransformer of timm, {source} is another kind; DINO and DINOv2 models work') from None
-    except Exception as error: raise _not_available(source, f'could not load it ({error})') from error
+    except Exception as error: raise ModelNotAvailable(f'expected a ViT in {folder}, could not load it ({" ".join(str(error).split())[:200]}); fetch it again, or use the preset "pocket"') from error
     if not isinstance(vit, VisionTransformer) or vit.cls_token is None:
         raise ValueError(f'expected a VisionTransformer with a [CLS] token, {source} is {type(vit).__name__} without; DINO and DINOv2 models work')
-    return vit.eval()
+    return vit.eval().to(device)
 
 # %% ../nbs/api/02_attention.ipynb #5b06bb79
 def _data(vit: nn.Module) -> tuple:     # input size in pixels, mean, std

@@ -8,7 +8,7 @@ __all__ = ['HOME', 'SIDE', 'STOPS_ALL', 'COLUMNS', 'STYLE', 'Place', 'find_place
            'settle', 'work', 'go', 'tidy', 'rows', 'as_csv', 'contact_sheet', 'summarise', 'run_batch',
            'add_batch_command', 'command_batch']
 
-# %% ../nbs/api/14_batch.ipynb #73ee8e17
+# %% ../nbs/api/14_batch.ipynb #cf0f86c4
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional, Union
@@ -17,6 +17,7 @@ import csv, errno, hashlib, html, io, json, os, shutil, socket, time, traceback
 
 from .claims import STALE_AFTER, Claim, bids, heartbeat, is_stale, read_object, take_claim, whoami
 from .config import Config
+from .core import check_file, check_out
 from .jobs import RESERVED, Job, read_jobs
 
 # %% ../nbs/api/14_batch.ipynb #d7e2f672
@@ -130,7 +131,7 @@ def _is_whole(folder: Path, record: dict) -> bool:
 
 Batch.records, Batch.known = records, known
 
-# %% ../nbs/api/14_batch.ipynb #887d5a6d
+# %% ../nbs/api/14_batch.ipynb #27880e39
 SIDE = 128              # longest side of a picture on the contact sheet, pixels
 STOPS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -146,8 +147,7 @@ def draw_thumbnail(folder: Path) -> Path:
 
 def make(batch: Batch, job: Job, editor: Callable, folder: Path) -> dict:
     "Edit and save; returns what the summary says of the result."
-    path = batch.picture(job)
-    if not path.is_file(): raise FileNotFoundError(f'expected a picture, found no file at {path}; check the path')
+    path = check_file(batch.picture(job))
     if hasattr(editor, 'cache'): editor.cache.clear()
     editor(path, prompt=job.prompt, source=job.source, progress=False, **batch.config(job).as_dict()).save(folder)
     draw_thumbnail(folder)
@@ -294,12 +294,11 @@ def summarise(batch: Batch, jobs: list, run: Run) -> dict:
     for name, text in zip(SHEET, (json.dumps(summary, indent=1) + '\n', as_csv(table), contact_sheet(table))): write_whole(batch.out/name, text)
     return summary
 
-# %% ../nbs/api/14_batch.ipynb #a617f934
+# %% ../nbs/api/14_batch.ipynb #7efa4ae3
 def _check_folders(image_dir: Path, out: Path):
     "Where pictures come from and results go to. Raises `ValueError` or `FileNotFoundError`."
     if not image_dir.is_dir(): raise FileNotFoundError(f'expected a folder of pictures, found none at {image_dir}; check --image-dir')
-    if out.exists() and not out.is_dir(): raise ValueError(f'expected --out to be a folder, {out} is a file; name another')
-    if out.exists() and out.samefile(image_dir): raise ValueError(f'expected results beside the pictures, got {out} for both; name another --out')
+    if check_out(out).samefile(image_dir): raise ValueError(f'expected results beside the pictures, got {out} for both; name another --out')
 
 def run_batch(
     jobs: list,                         # of Job

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['WORKING_SIDE', 'working_copy', 'library_versions', 'stage', 'RegionEditor', 'run']
 
-# %% ../nbs/api/11_editor.ipynb #bd5de096
+# %% ../nbs/api/11_editor.ipynb #10b2749f
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-import time
+import time, warnings
 from typing import Callable, Optional, Union
 
 from PIL import Image
@@ -18,15 +18,18 @@ import torch
 
 from .anchors import choose_anchors
 from .attention import attend, load_vit
+from .budget import fill_within
 from .clip import load_clip
-from .config import Config, get_preset
-from .core import open_image, scale_box
+from .config import Config
+from .core import check_text, open_image, scale_box, shown
 from .editors.base import Edit, load_editor
+from .estimators import ESTIMATORS, surrogate_slopes
 from .learner import learn
+from .presets import Preset, choose_device, get_preset
 from .proposals import RegionGenerator, proposal_sizes, propose, roi_features
 from .ranking import rank, scores
 from .result import Candidate, EditResult
-from .table import EditCache, fill_table
+from .table import EditCache
 
 # %% ../nbs/api/11_editor.ipynb #29d482f7
 WORKING_SIDE = 512      # longest side of the copy on which edits are made and scored, pixels
@@ -51,13 +54,7 @@ def stage(seconds: dict, name: str):
     yield
     seconds[name] = round(time.perf_counter() - start, 3)
 
-# %% ../nbs/api/11_editor.ipynb #b6761d17
-def _check_text(name: str, text: str) -> str:
-    "A text that says something."
-    if not isinstance(text, str) or not text.strip(): raise ValueError(f'expected {name} to be a text, got {text!r}; say in a few words what you mean')
-    return text.strip()
-
-# %% ../nbs/api/11_editor.ipynb #b9490f0a
+# %% ../nbs/api/11_editor.ipynb #ddd55f7e
 class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
     def __init__(self, vit, clip, editor, preset: str = 'custom'):
@@ -65,10 +62,19 @@ class RegionEditor:
         self.cache = EditCache()
 
     @classmethod
-    def from_pretrained(cls, name: Union[str, Path] = 'pocket') -> 'RegionEditor':
-        "Load a preset by name, or a folder that holds `vit`, `clip` and an editor. Raises `ValueError` or `ModelNotAvailable`."
-        preset = get_preset(name)
-        return cls(load_vit(preset.vit), load_clip(preset.clip), load_editor(preset.editor, preset.editor_weights, **preset.editor_args), preset.name)
+    def from_pretrained(
+        cls,
+        name: Union[str, Path, Preset] = 'pocket',  # a preset, ORG/NAME on the hub, a folder or a file; see the page Presets
+        device: str = 'auto', dtype='auto',         # see `choose_device`
+        *,
+        vit=None, clip=None, revision=None, variant='auto', local_files_only=False,     # see `get_preset`
+        **editor_args,                              # the editor's own: num_inference_steps, memory, strength, ...
+    ) -> 'RegionEditor':
+        "Load three models that go together. Raises `ValueError` or `ModelNotAvailable`."
+        preset = get_preset(name, vit, clip, revision, variant, local_files_only)
+        device, dtype = choose_device(device, dtype, preset.bundled)
+        editor = load_editor(preset.editor, preset.editor_weights, device, dtype, **{**preset.editor_args, **editor_args})
+        return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name)
 
     def __call__(
         self,
@@ -83,26 +89,35 @@ class RegionEditor:
         **options,                              # fields of `Config`: num_anchors, alpha, ...
     ) -> EditResult:
         "Edit one picture. Raises `ValueError` or `FileNotFoundError` with one sentence."
+        if not isinstance(generator, (torch.Generator, type(None))): raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; or give a seed')
         config = Config(seed=seed if generator is None else generator.initial_seed(), **options)
-        picture, prompt, source = open_image(image), _check_text('prompt', prompt), _check_text('source', source)
+        prompt, source, picture = check_text('prompt', prompt), check_text('source', source), open_image(image)
+        _warn_if_cut(self.editor, prompt)
         return self.run(picture, prompt, source, config, progress, callback_on_step_end)
 
-# %% ../nbs/api/11_editor.ipynb #450c9e6d
+def _warn_if_cut(editor, prompt: str):
+    "Say once how much of a long prompt the editor reads; CLIP speaks for itself."
+    if not hasattr(editor, 'tokenizer'): return
+    used, count = editor.tokenizer.model_max_length, len(editor.tokenizer(prompt, verbose=False).input_ids)
+    if count > used: warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, the first {used} are used. Put what matters first, or say it shorter.', stacklevel=3)
+
+# %% ../nbs/api/11_editor.ipynb #1e90c1a1
 def run(self, picture, prompt, source, config, progress=False, callback_on_step_end=None) -> EditResult:
     "The method, one line a step; arguments are checked already."
     seconds, work = {}, working_copy(picture)
     with stage(seconds, 'attend'):
         attention = attend(self.vit, work)
+        if not attention.features.isfinite().all(): raise ValueError('expected features that are numbers, got NaN or infinity; load the ViT in torch.float32')
         anchors = choose_anchors(attention, config.anchors, config.num_anchors)
     with stage(seconds, 'propose'):
         boxes = propose(anchors, proposal_sizes(config.num_proposals, config.min_size, config.max_size), work.size)
         features = roi_features(attention.features, boxes, work.size, method=config.roi)
     with stage(seconds, 'edit'):
-        table = fill_table(work, boxes, prompt, source, self.editor, self.clip, config.seed, self.cache, config.num_inference_steps,
-                           config.guidance_scale, progress=progress, callback_on_step_end=callback_on_step_end)
+        table = fill_within(work, boxes, prompt, source, self.editor, self.clip, config, self.cache, progress=progress, callback_on_step_end=callback_on_step_end, detail=picture)
     with stage(seconds, 'select'):
+        slopes = surrogate_slopes(self.clip, work, table, prompt, source, config) if ESTIMATORS[config.estimator].needs_slopes else None
         table = _in_input_pixels(table, work.size, picture.size)
-        trajectory = learn(RegionGenerator(features.shape[2], config.num_proposals, seed=config.seed % 2**32), features, table, config)
+        trajectory = learn(RegionGenerator(features.shape[2], config.num_proposals, seed=config.seed % 2**32), features, table, config, slopes=slopes)
     with stage(seconds, 'rank'):
         candidates = _candidates(table, trajectory.chosen[-1], anchors, config, work.size, picture)
     seconds['total'] = round(sum(seconds.values()), 3)
@@ -110,19 +125,20 @@ def run(self, picture, prompt, source, config, progress=False, callback_on_step_
 
 RegionEditor.run = run
 
-# %% ../nbs/api/11_editor.ipynb #14462545
+# %% ../nbs/api/11_editor.ipynb #dc0b056b
 def _in_input_pixels(table, work: tuple, size: tuple):
     "The table with boxes and edits placed in the picture at its own size."
     if work == size: return table
     edits = tuple(Edit(scale_box(e.box, work, size), scale_box(e.window, work, size), e.crop) for e in table.edits)
-    return replace(table, boxes=torch.tensor([e.box for e in edits])[table.index], edits=edits)
+    return replace(table, boxes=torch.tensor([[scale_box(b, work, size) for b in row] for row in table.boxes.tolist()]), edits=edits)
 
 def _candidates(table, chosen, anchors, config, work: tuple, picture) -> list:
-    "One candidate an anchor, best first."
+    "One candidate an anchor, best first; none where all of the anchor's proposals are left out."
     k = torch.arange(len(chosen))
     pick = {name: values[k, chosen] for name, values in dict(table.terms, s_t2i=table.s_t2i, s_i2i=table.s_i2i).items()}
     score = config.alpha * pick['s_t2i'] + config.beta * pick['s_i2i']
+    kept = table.valid[k, chosen].nonzero()[:, 0]
     to_input = torch.tensor(picture.size) / torch.tensor(work)
     return [Candidate(box=tuple(table.boxes[i, chosen[i]].tolist()), anchor=tuple((anchors[i] * to_input).tolist()), score=score[i].item(),
                       s_t2i=pick['s_t2i'][i].item(), s_i2i=pick['s_i2i'][i].item(), losses={t: pick[t][i].item() for t in table.terms},
-                      edit=table.edits[table.index[i, chosen[i]]], source=picture) for i in rank(score).tolist()]
+                      edit=table.edits[table.index[i, chosen[i]]], source=picture) for i in kept[rank(score[kept])].tolist()]

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['RESERVED', 'READERS', 'Job', 'parse_jobs', 'read_jobs']
 
-# %% ../nbs/api/13_jobs.ipynb #e880b8fe
+# %% ../nbs/api/13_jobs.ipynb #529b7377
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Union
 import csv, io, json, re
 
 from .config import RANGES, Config
+from .core import check_file, shown
 
-# %% ../nbs/api/13_jobs.ipynb #cccccac0
+# %% ../nbs/api/13_jobs.ipynb #fc917ab2
 @dataclass(frozen=True)
 class Job:
     "One edit that is wanted."
@@ -25,22 +26,18 @@ class Job:
 
 RESERVED = ('.regionedit', 'summary.json', 'summary.csv', 'index.html')      # what a batch itself writes beside the results
 
-def _short(value) -> str:
-    "A value as it is shown in a message."
-    return text if len(text := repr(value)) <= 80 else text[:77] + '...'
-
 def _text(name: str, value) -> str:
     "A text that can be written down."
     try: value.encode('utf8')
-    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {_short(value)}') from None
+    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {shown(value)}') from None
     return value
 
-# %% ../nbs/api/13_jobs.ipynb #be7f6ad2
+# %% ../nbs/api/13_jobs.ipynb #375269ee
 def _inside(image: str) -> str:
     "A path that stays inside the image folder."
     path = PurePosixPath(image)
     if not path.parts or path.is_absolute() or '..' in path.parts or '\0' in image or path.parts[0] in RESERVED:
-        raise ValueError(f'expected the path of a picture inside the image folder, got {_short(image)}; write it relative to that folder')
+        raise ValueError(f'expected the path of a picture inside the image folder, got {shown(image)}; write it relative to that folder')
     return str(path)
 
 def _job(fields: dict, used: set) -> Job:
@@ -48,14 +45,14 @@ def _job(fields: dict, used: set) -> Job:
     image, source, prompt = (_text(name, fields.get(name)) for name in ('image', 'source', 'prompt'))
     image, options = _inside(image), {k: v for k, v in fields.items() if k not in ('image', 'source', 'prompt')}
     unknown = sorted(str(k) for k in options if k not in Config().as_dict())
-    if unknown: raise ValueError(f'expected image, source, prompt and options such as seed or num_anchors, got {_short(", ".join(unknown))}; check the spelling')
+    if unknown: raise ValueError(f'expected image, source, prompt and options such as seed or num_anchors, got {shown(", ".join(unknown))}; check the spelling')
     Config(**options)
     id, n = image, 1
     while id in used: id, n = f'{image}-{n + 1}', n + 1
     used.add(id)
     return Job(id, image, source, prompt, options)
 
-# %% ../nbs/api/13_jobs.ipynb #2ea4b813
+# %% ../nbs/api/13_jobs.ipynb #dee61f00
 def _loads(text: str, line: int = 1):
     "JSON that begins on this line of a file."
     try: return json.loads(text)
@@ -66,7 +63,7 @@ def _loads(text: str, line: int = 1):
 def _read_json(text: str):
     "Line and content of each entry of an object or a list; a picture that is named twice counts twice."
     top, decode, gap = _loads(text), json.JSONDecoder().raw_decode, re.compile(r'[\s,:]*')
-    if not isinstance(top, (dict, list)): raise ValueError(f'line 1: expected an object or a list of jobs, got {_short(top)}')
+    if not isinstance(top, (dict, list)): raise ValueError(f'line 1: expected an object or a list of jobs, got {shown(top)}')
     at, line, before = gap.match(text, gap.match(text).end() + 1).end(), 1, 0
     while text[at] not in ']}':
         line, before = line + text.count('\n', before, at), at
@@ -81,14 +78,14 @@ def _read_jsonl(text: str):
     for line, entry in enumerate(text.split('\n'), 1):
         if entry.strip(): yield line, _loads(entry, line)
 
-# %% ../nbs/api/13_jobs.ipynb #b64695e9
+# %% ../nbs/api/13_jobs.ipynb #6fb7ad85
 def _read_csv(text: str):
     "Line and named values of each row; an empty cell is an option that is not given."
     rows, line = csv.reader(io.StringIO(text, newline=''), strict=True), 1
     try:
         names = next(rows, [])
         if missing := [n for n in ('image', 'source', 'prompt') if names.count(n) != 1]:
-            raise ValueError(f'expected one column each for image, source and prompt, {", ".join(missing)} is not among {_short(",".join(names))}')
+            raise ValueError(f'expected one column each for image, source and prompt, {", ".join(missing)} is not among {shown(",".join(names))}')
         while (line := rows.line_num + 1) and (row := next(rows, None)) is not None:
             if row and len(row) != len(names): raise ValueError(f'expected {len(names)} values, got {len(row)}; put texts with commas between quotes')
             if row: yield line, {n: _value(n, v) for n, v in zip(names, row) if v or n in ('image', 'source', 'prompt')}
@@ -99,19 +96,19 @@ def _value(name: str, text: str):
     "A cell as the kind of value that its column holds."
     kind = RANGES.get(name, (str,))[0]
     try: return kind(text)
-    except ValueError: raise ValueError(f'expected {name} to be {"a whole number" if kind is int else "a number"}, got {_short(text)}') from None
+    except ValueError: raise ValueError(f'expected {name} to be {"a whole number" if kind is int else "a number"}, got {shown(text)}') from None
 
-# %% ../nbs/api/13_jobs.ipynb #662a3a91
+# %% ../nbs/api/13_jobs.ipynb #26d785ca
 def _fields(entry) -> dict:
     "Named values of an entry, whichever of the forms it has."
     if isinstance(entry, tuple):
-        if not isinstance(entry[1], list) or len(entry[1]) != 2: raise ValueError(f'expected [source, prompt] for {_short(entry[0])}, got {_short(entry[1])}')
+        if not isinstance(entry[1], list) or len(entry[1]) != 2: raise ValueError(f'expected [source, prompt] for {shown(entry[0])}, got {shown(entry[1])}')
         entry = [entry[0], *entry[1]]
     if isinstance(entry, list) and len(entry) == 3: entry = dict(zip(('image', 'source', 'prompt'), entry))
-    if not isinstance(entry, dict): raise ValueError(f'expected [image, source, prompt] or an object with these names, got {_short(entry)}')
+    if not isinstance(entry, dict): raise ValueError(f'expected [image, source, prompt] or an object with these names, got {shown(entry)}')
     return entry
 
-# %% ../nbs/api/13_jobs.ipynb #0015f3fd
+# %% ../nbs/api/13_jobs.ipynb #3b77286d
 READERS = {'.json': _read_json, '.jsonl': _read_jsonl, '.csv': _read_csv}
 
 def parse_jobs(
@@ -130,8 +127,7 @@ def read_jobs(
     path: Union[str, Path],     # .json, .jsonl or .csv, UTF-8
 ) -> list:                      # of Job
     "The jobs of a file. Raises `FileNotFoundError` or `ValueError` with file and line."
-    path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f'expected a file of jobs, found none at {path}; check the path')
+    path = check_file(path, 'a file of jobs')
     if path.suffix.lower() not in READERS: raise ValueError(f'expected a file of jobs that ends in {", ".join(READERS)}, got {path.name}; rename it')
     data = path.read_bytes()
     try: return parse_jobs(data.decode('utf-8-sig'), path.suffix.lower())

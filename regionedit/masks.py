@@ -18,7 +18,7 @@ def box_mask(
     mask.paste(255, box)
     return mask
 
-# %% ../nbs/api/06_masks.ipynb #bc651bc5
+# %% ../nbs/api/06_masks.ipynb #3ac9b51c
 CONTEXT = 1 / 3     # of the box's longer side
 
 def crop_window(
@@ -27,7 +27,8 @@ def crop_window(
     context: float = CONTEXT,   # how much wider than the box, as a share of its longer side
 ) -> tuple:                     # XYXY int, contains the box, lies inside the picture
     "The part of the picture that an editor is shown."
-    side = max(box[2] - box[0], box[3] - box[1]) * (1 + context)
+    longer = max(box[2] - box[0], box[3] - box[1])
+    side = min(longer * (1 + context), *size) if longer <= min(size) else longer * (1 + context)
     window = []
     for low, high, limit in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
         length = min(round(side), limit)

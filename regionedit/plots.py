@@ -101,7 +101,7 @@ def show_proposals(
     ax = show_boxes(image, boxes, ax, colours=[_colour(i) for i in range(k) for _ in range(m)])
     return ax if anchors is None else show_anchors(image, anchors, ax)
 
-# %% ../nbs/api/12_plots.ipynb #66bd37dc
+# %% ../nbs/api/12_plots.ipynb #6b9de77f
 def show_terms(
     terms,                  # (k m)
     ax=None,
@@ -114,7 +114,7 @@ def show_terms(
     k, m = terms.shape
     ax = _axis(ax, .55 * m + .8, .4 * k + .8)
     ax.imshow(terms, cmap='viridis', aspect='auto')
-    middle = (terms.min() + terms.max()) / 2
+    middle = (np.nanmin(terms) + np.nanmax(terms)) / 2
     for i, j in np.ndindex(k, m):
         ax.text(j, i, f'{terms[i, j]:.2f}', ha='center', va='center', fontsize=7, color='black' if terms[i, j] > middle else 'white')
     for i, j in enumerate([] if chosen is None else _array(chosen).astype(int)):

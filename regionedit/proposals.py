@@ -9,16 +9,17 @@ __all__ = ['proposal_sizes', 'propose', 'roi_features', 'RegionGenerator']
 import torch
 from torch import nn
 
-# %% ../nbs/api/04_proposals.ipynb #a1fa96fd
+# %% ../nbs/api/04_proposals.ipynb #3a0eb0d7
 def proposal_sizes(
     m: int = 7,                 # proposals an anchor
     min_size: float = .2,       # smallest side, share of the picture's shorter side
-    max_size: float = .8,       # largest side, the same unit
+    max_size: float = .6,       # largest side, the same unit
 ) -> torch.Tensor:              # (m) float, ascending
-    "Evenly spaced box sizes; a single one lies in the middle. Raises `ValueError` for sizes that are no sizes."
+    "Box sizes that grow by a constant factor; a single one lies in the middle. Raises `ValueError` for sizes that are no sizes."
     if m < 1 or not 0 < min_size <= max_size <= 1:
-        raise ValueError(f'expected m >= 1 and 0 < min_size <= max_size <= 1, got m={m}, min_size={min_size}, max_size={max_size}; 7, 0.2 and 0.8 are the defaults')
-    return torch.linspace(min_size, max_size, m) if m > 1 else torch.tensor([(min_size + max_size) / 2])
+        raise ValueError(f'expected m >= 1 and 0 < min_size <= max_size <= 1, got m={m}, min_size={min_size}, max_size={max_size}; 7, 0.2 and 0.6 are the defaults')
+    exponent = torch.linspace(0, 1, m) if m > 1 else torch.tensor([.5])
+    return min_size * (max_size / min_size) ** exponent
 
 # %% ../nbs/api/04_proposals.ipynb #f119b221
 def propose(

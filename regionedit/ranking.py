@@ -9,17 +9,18 @@ __all__ = ['scores', 'rank']
 import torch
 import torch.nn.functional as F
 
-# %% ../nbs/api/06_ranking.ipynb #9b7ee926
+# %% ../nbs/api/06_ranking.ipynb #d328132e
 def scores(
-    edits: torch.Tensor,    # (n d) float, CLIP features of the candidates
-    source: torch.Tensor,   # (d) float, of the source picture
+    edits: torch.Tensor,    # (n d) float, pooled CLIP features of the candidates
+    tokens: torch.Tensor,   # (n t c) float, last-layer tokens of the candidates
+    source_tokens: torch.Tensor,    # (t c) float, of the source picture
     text: torch.Tensor,     # (d) float, of the prompt
     alpha: float = 2.,      # weight of the text
     beta: float = 1.,       # weight of the source
 ) -> tuple:                 # s, s_t2i, s_i2i: (n) float each
     "Score of each candidate and its two parts (LR 3.3, eq. 7)."
     s_t2i = F.cosine_similarity(edits, text[None], dim=-1)
-    s_i2i = F.cosine_similarity(edits, source[None], dim=-1)
+    s_i2i = F.cosine_similarity(tokens, source_tokens[None], dim=-1).mean(-1)
     return alpha * s_t2i + beta * s_i2i, s_t2i, s_i2i
 
 def rank(

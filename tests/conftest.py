@@ -7,6 +7,10 @@ os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile('fixed', derandomize=True, deadline=None, database=None)     # the same cases each time
+settings.load_profile('fixed')
 
 @pytest.fixture(scope='session')
 def root() -> Path:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy.ndimage import uniform_filter
 from timm.models.vision_transformer import VisionTransformer
 
+import tiny
 from regionedit.attention import Attention, attend, grid_size, load_vit, local_contrast, vit_input
 from regionedit.core import ModelNotAvailable
 
@@ -107,7 +109,7 @@ def test_missing_file_is_named(tmp_path, missing):
     save_vit(tmp_path)
     (tmp_path/missing).unlink()
     with pytest.raises(ModelNotAvailable, match=f'no {missing}') as error: load_vit(tmp_path)
-    assert str(tmp_path) in str(error.value) and 'weights_folder' in str(error.value)
+    assert str(tmp_path) in str(error.value) and 'hf download' in str(error.value) and 'pocket' in str(error.value)
 
 
 def test_pickled_weights_are_not_a_way_round(tmp_path):
@@ -126,16 +128,41 @@ def test_broken_file(tmp_path):
 def test_wrong_names_and_kinds(tmp_path, monkeypatch):
     with pytest.raises(ModelNotAvailable, match='nowhere/at/all'): load_vit('nowhere/at/all')
     with pytest.raises(ValueError, match='list_models'): load_vit('vit_of_my_dreams')
-    with pytest.raises(ValueError, match='VisionTransformer'): load_vit('resnet18')
+    save_vit(tmp_path, architecture='resnet18', model_args={})
+    with pytest.raises(ValueError, match='VisionTransformer'): load_vit(tmp_path)
     save_vit(tmp_path, model_args=ARGS | dict(class_token=False, global_pool='avg'))
     monkeypatch.setattr(timm.models._builder, 'load_pretrained', lambda *args, **kwargs: None)
     with pytest.raises(ValueError, match='CLS'): load_vit(tmp_path)
 
 
-def test_no_network(monkeypatch):
-    def offline(*args, **kwargs): raise OSError('no connection')
-    monkeypatch.setattr(timm, 'create_model', offline)
-    with pytest.raises(ModelNotAvailable, match='no connection'): load_vit('vit_base_patch16_224.dino')
+def by_hand(weights: dict, pixels: torch.Tensor, heads: int) -> tuple:
+    "The [CLS] query's attention over the patches, head by head, and the normed patch tokens: textbook formulas on a state dict."
+    w = weights
+    x = F.conv2d(pixels, w['patch_embed.proj.weight'], w['patch_embed.proj.bias'], stride=w['patch_embed.proj.weight'].shape[-1]).flatten(2).mT
+    x = torch.cat([w['cls_token'], x], 1) + w['pos_embed']
+    n, d = x.shape[1:]
+    norm = lambda x, name: F.layer_norm(x, (d,), w[f'{name}.weight'], w[f'{name}.bias'], 1e-6)
+    linear = lambda x, name: x @ w[f'{name}.weight'].T + w[f'{name}.bias']
+    for i in range(2):
+        b, scale = f'blocks.{i}', lambda name: w.get(f'{b}.{name}.gamma', 1.)
+        q, k, v = linear(norm(x, f'{b}.norm1'), f'{b}.attn.qkv').view(1, n, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
+        attention = (q @ k.mT / (d // heads)**.5).softmax(-1)
+        x = x + scale('ls1') * linear((attention @ v).transpose(1, 2).reshape(1, n, d), f'{b}.attn.proj')
+        x = x + scale('ls2') * linear(F.gelu(linear(norm(x, f'{b}.norm2'), f'{b}.mlp.fc1')), f'{b}.mlp.fc2')
+    rows = attention[0, :, 0, 1:]
+    return rows / rows.sum(1, keepdim=True), norm(x, 'norm')[0, 1:].T
+
+
+@pytest.mark.parametrize('write, patch', [(tiny.vit, 16), (tiny.dinov2, 14)])
+def test_attention_of_public_layouts_by_hand(tmp_path, write, patch):
+    write(tmp_path)
+    vit, image = load_vit(tmp_path), picture(90, 90)
+    assert vit.patch_embed.patch_size == (patch, patch) and grid_size(vit, image.size) == (4, 4)
+    seen = attend(vit, image)
+    maps, features = by_hand(load_file(tmp_path/'model.safetensors'), vit_input(vit, image), heads=3)
+    assert torch.allclose(seen.maps.flatten(1), maps, atol=1e-6) and maps.std() > .001
+    assert torch.allclose(seen.features.flatten(1), features, atol=1e-5)
+    assert attend(vit, picture(90, 50)).maps.shape == (3, 4, 7)         # positions are interpolated for other grids
 
 
 def test_local_contrast_against_scipy():

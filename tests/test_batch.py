@@ -61,7 +61,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, name, text, line):
 def test_other_files(tmp_path):
     for name, error in (('none.json', FileNotFoundError), ('jobs.txt', ValueError), ('latin.csv', ValueError)):
         if name != 'none.json': (tmp_path/name).write_bytes('image,source,prompt\n1.png,a,caf\xe9\n'.encode('latin-1'))
-        with pytest.raises(error, match=name): read_jobs(tmp_path/name)
+        with pytest.raises(error, match=f'expected a file of jobs.*{name}' if name != 'latin.csv' else name): read_jobs(tmp_path/name)
     with pytest.raises(ValueError, match='latin.csv, line 2: expected text in UTF-8'): read_jobs(tmp_path/'latin.csv')
 
 # places
@@ -276,6 +276,17 @@ def test_nothing_of_the_users_is_written_over(night):
 @pytest.mark.parametrize('images, out, error', [('nowhere', 'out', FileNotFoundError), ('images', 'images', ValueError), ('images', 'jobs.json', ValueError)])
 def test_folders_that_cannot_be(night, images, out, error):
     with pytest.raises(error, match='expected'): run_batch(read_jobs(night.file), night.root/images, night.root/out, pytest.fail, progress=False)
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_job(night, monkeypatch):
+    from regionedit import core
+    def full(dir): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(core.tempfile, 'TemporaryFile', full)
+    with pytest.raises(ValueError, match='expected a folder for the results.*No space left'): run_batch(read_jobs(night.file), night.images, night.root/'out', pytest.fail, progress=False)
+
+def test_a_pipe_fails_its_job_and_hangs_nothing(night):
+    (night.images/'0.png').unlink(); os.mkfifo(night.images/'0.png')
+    summary = night.run()
+    assert counts(summary) == (5, 1, 0, 6) and 'is a pipe' in summary['rows'][0]['error']
 
 def test_prompts_never_become_paths(night):
     prompts = ['../../up', '/abs', 'nul\0', 'a\nb', '.', '=1+1', 'x' * 5000, '"><script>alert(1)</script>', 'ü 漢字 😀']

@@ -18,11 +18,12 @@ def calls(monkeypatch) -> list:
     class Stub:
         def __init__(self, preset): self.preset = preset
         @classmethod
-        def from_pretrained(cls, preset='pocket'): return cls(preset)
+        def from_pretrained(cls, preset, device, dtype, **more): return cls(preset)
         def __call__(self, image, prompt, source, **options):
             found.append((self.preset, image, prompt, source, options))
             return stub_result()
     monkeypatch.setattr('regionedit.editor.RegionEditor', Stub)
+    monkeypatch.setattr(cli, 'get_preset', lambda name, *more: name)
     return found
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_json_is_one_line_and_nothing_else(edit, calls, capsys, tmp_path):
     assert calls[0][-1]['progress'] is False
 
 OTHER = dict(num_anchors=3, num_proposals=2, anchors='topk', min_size=.25, max_size=.5, roi='align', lambda_clip=2., lambda_dir=3., lambda_str=4., alpha=5., beta=6.,
-             learning_steps=11, lr=.5, entropy=.75, num_inference_steps=9, guidance_scale=3.5, seed=8)
+             learning_steps=11, lr=.5, entropy=.75, num_inference_steps=9, guidance_scale=3.5, budget=16, search='random', preview_steps=2, seed=8)
 
 def test_the_table_above_leaves_out_no_field():
     assert set(OTHER) | {'estimator'} == {f.name for f in fields(Config)} and all(getattr(Config(), k) != v for k, v in OTHER.items())
@@ -116,12 +117,12 @@ def test_a_bad_picture_is_one_line(calls, capsys, tmp_path, content):
 
 @pytest.mark.parametrize('error', [ModelNotAvailable('expected a model,\nfound none'), ValueError('expected\nthis'), FileNotFoundError('no such file'), PermissionError('not yours')])
 def test_errors_on_the_way_are_one_line(edit, capsys, monkeypatch, error):
-    def fail(name): raise error
+    def fail(*args, **more): raise error
     monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
     assert refused(edit(), capsys) == f'regionedit: {" ".join(str(error).split())}\n'
 
 def test_a_mistake_of_ours_is_not_hidden(edit, monkeypatch):
-    def fail(name): raise ZeroDivisionError
+    def fail(*args, **more): raise ZeroDivisionError
     monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
     with pytest.raises(ZeroDivisionError): edit()
 
@@ -130,8 +131,37 @@ def test_a_file_in_the_place_of_the_folder(edit, tmp_path, capsys):
     refused(edit(), capsys)
     assert (tmp_path/'out').read_text() == 'in the way'
 
+def test_a_folder_that_cannot_be_used_is_told_before_any_model_is_loaded(edit, calls, tmp_path, capsys):
+    (tmp_path/'out').mkdir(); (tmp_path/'out'/'edit.png').write_text('mine')
+    assert 'holds another edit.png' in refused(edit(), capsys)
+    for wrong in ('in.png', 'in.png/below', 'x' * 300): assert 'expected a folder for the results' in refused(edit('--out', str(tmp_path/wrong)), capsys)
+    assert calls == [] and (tmp_path/'out'/'edit.png').read_text() == 'mine'
+
+@pytest.mark.parametrize('text', [' ', 'a\x1b[2J', 'a\udce4'])
+@pytest.mark.parametrize('option', ['--prompt', '--source'])
+def test_a_bad_text_is_one_line_without_its_control_characters(edit, calls, capsys, option, text):
+    line = refused(edit(option, text), capsys)
+    assert f'expected {option}' in line and line[:-1].isprintable() and calls == []
+
+def test_what_a_terminal_would_obey_is_escaped(capsys):
+    assert r"--magic\x1b[2J" in (line := refused(main(['edit', 'a.png', '--magic\x1b[2J']), capsys)) and line[:-1].isprintable()
+
+def test_a_warning_is_one_line(calls, tmp_path, capsys):
+    frames = [Image.new('RGB', (6, 4), c) for c in ('red', 'blue')]
+    frames[0].save(tmp_path/'a.gif', save_all=True, append_images=frames[1:])
+    assert main(['edit', str(tmp_path/'a.gif'), '--source', 'a cat', '--prompt', 'a rocket', '--out', str(tmp_path/'out')]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith('regionedit: note: ') and 'several frames' in err and err.count('\n') == 1
+
+def test_a_path_with_odd_bytes_can_be_printed(calls, image, tmp_path):
+    import os, subprocess, sys
+    out = os.fsdecode(bytes(tmp_path) + b'/\xe4')
+    program = 'import sys; sys.argv[0] = "regionedit"\nfrom regionedit.cli import tell, plain_streams\nwith plain_streams(): print(sys.argv[1]); tell(sys.argv[1])'
+    run = subprocess.run([sys.executable, '-c', program, out], capture_output=True, env=dict(os.environ, PYTHONIOENCODING='ascii'))
+    assert run.returncode == 0 and run.stdout.endswith(b'\\udce4\n') and run.stderr.endswith(b'\\udce4\n')
+
 def test_stopping_is_no_traceback(edit, capsys, monkeypatch):
-    def stop(name): raise KeyboardInterrupt
+    def stop(*args, **more): raise KeyboardInterrupt
     monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', stop)
     assert edit() == 130 and capsys.readouterr().err == 'regionedit: stopped\n'
 

@@ -1,10 +1,10 @@
-"Settings are checked when they are built; presets lead to folders."
+"Settings are checked when they are built."
 import json, math
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from regionedit.config import FIELDS_HELP, PRESETS, Config, get_preset
+from regionedit.config import FIELDS_HELP, Config
 
 def test_the_papers_defaults():
     c = Config()
@@ -33,24 +33,3 @@ def test_it_survives_json_and_cannot_be_changed():
 
 def test_every_field_has_a_help_line():
     assert set(FIELDS_HELP) == {f.name for f in fields(Config)} and all(FIELDS_HELP.values())
-
-def test_a_folder_is_a_preset(tmp_path):
-    p = get_preset(tmp_path)
-    assert (p.vit, p.clip, p.editor, p.editor_weights) == (tmp_path/'vit', tmp_path/'clip', 'diffusion', tmp_path/'diffusion')
-
-def test_an_unknown_preset_names_those_that_exist():
-    with pytest.raises(ValueError) as error: get_preset('no-such-preset')
-    assert all(name in str(error.value) for name in PRESETS)
-
-def test_pocket_points_at_the_bundled_models(monkeypatch, tmp_path):
-    from regionedit.pocket import weights
-    monkeypatch.setattr(weights, '_MODELS', tmp_path)
-    for name in weights.NAMES: (tmp_path/name).mkdir(); (tmp_path/name/'model.safetensors').touch()
-    p = get_preset('pocket')
-    assert (p.vit, p.clip, p.editor_weights) == tuple(tmp_path/n for n in ('vit', 'clip', 'diffusion'))
-
-def test_pocket_without_its_files_says_so(monkeypatch, tmp_path):
-    from regionedit.core import ModelNotAvailable
-    from regionedit.pocket import weights
-    monkeypatch.setattr(weights, '_MODELS', tmp_path)
-    with pytest.raises(ModelNotAvailable, match='vit'): get_preset('pocket')

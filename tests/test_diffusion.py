@@ -4,33 +4,17 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from regionedit.core import ModelNotAvailable
 from regionedit.editors.base import edit_boxes, load_editor
 from regionedit.editors.diffusion import DiffusionEditor
-from regionedit.pocket.clip import train_tokenizer
 
 
 @pytest.fixture(scope="session")
 def tiny_stable_diffusion(tmp_path_factory):
     "A Stable Diffusion inpainting checkpoint with random weights: 4 latent channels, a UNet of 9 input channels, 64 px."
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     folder = tmp_path_factory.mktemp("tiny-sd")
-    train_tokenizer(folder / "tok", ["a red apple on a table", "a rocket"] * 3, num_merges=40)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tok")
-    torch.manual_seed(0)
-    vae = AutoencoderKL(block_out_channels=(8, 8, 16, 16), layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=64,
-                        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
-    unet = UNet2DConditionModel(sample_size=8, in_channels=9, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
-                                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-                                cross_attention_dim=32, attention_head_dim=8)
-    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-                                        max_position_embeddings=64, eos_token_id=len(tokenizer) - 1))
-    scheduler = DDIMScheduler(beta_start=.00085, beta_end=.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1)
-    pipe = StableDiffusionInpaintPipeline(vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler, safety_checker=None,
-                                          feature_extractor=None, requires_safety_checker=False)
-    pipe.save_pretrained(folder / "sd", safe_serialization=True)
-    return folder / "sd", pipe
+    return folder, tiny.stable_diffusion(folder)
 
 
 @pytest.fixture(scope="module")

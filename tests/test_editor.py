@@ -1,5 +1,5 @@
 "The whole method on stand-ins: any picture in, only the box changed, every promise of the interface kept."
-import random
+import random, warnings
 
 import numpy as np
 import pytest
@@ -174,11 +174,101 @@ def test_the_bundled_vit_and_clip_work_together(scene):
     box = np.zeros((90, 128), bool); x0, y0, x1, y1 = result.box; box[y0:y1, x0:x1] = True
     assert changed(result, scene.image.crop((0, 0, 128, 90)))[box].mean() > .8 and not changed(result, scene.image.crop((0, 0, 128, 90)))[~box].any()
 
-def test_a_preset_brings_its_three_models(monkeypatch, tmp_path):
+def test_a_preset_brings_its_three_models(monkeypatch):
     import regionedit.editor as module
-    for name in ('load_vit', 'load_clip'): monkeypatch.setattr(module, name, lambda folder, name=name: (name, folder))
-    monkeypatch.setattr(module, 'load_editor', lambda kind, weights, **kwargs: (kind, weights, kwargs))
-    loaded = RegionEditor.from_pretrained(tmp_path)
-    assert loaded.vit == ('load_vit', tmp_path/'vit') and loaded.clip == ('load_clip', tmp_path/'clip')
-    assert loaded.editor == ('diffusion', tmp_path/'diffusion', {}) and loaded.preset == str(tmp_path)
+    from regionedit.presets import get_preset
+    preset = get_preset('pocket')
+    for name in ('load_vit', 'load_clip'): monkeypatch.setattr(module, name, lambda folder, device, name=name: (name, folder, device))
+    monkeypatch.setattr(module, 'load_editor', lambda kind, weights, device, dtype, **kwargs: (kind, weights, device, dtype, kwargs))
+    loaded = RegionEditor.from_pretrained('pocket', guidance_scale=2.)
+    assert loaded.vit == ('load_vit', preset.vit, 'cpu') and loaded.clip == ('load_clip', preset.clip, 'cpu') and loaded.preset == 'pocket'
+    assert loaded.editor == ('diffusion', preset.editor_weights, 'cpu', torch.float32, dict(preset.editor_args, guidance_scale=2.))
     with pytest.raises(ValueError, match='expected a preset out of'): RegionEditor.from_pretrained('no-such-preset')
+
+def test_the_editor_sees_the_picture_itself_not_the_small_copy(vit):
+    "Columns of one pixel: grey on the working copy, black and white in a window that is cut from the picture."
+    stripes = Image.fromarray(np.uint8(np.arange(2048) % 2 * 255)[None].repeat(1024, 0)).convert('RGB')
+    assert np.asarray(working_copy(stripes), float).std() < 20
+    seen = []
+    class Watching(StubEditor):
+        size = 256
+        def fill(self, images, masks, prompt, **kwargs): seen.extend(images); return images
+    editor = RegionEditor(vit, StubClip(), Watching())
+    result = editor(stripes, 'a rocket', 'a cat', num_anchors=1, num_proposals=1, min_size=.15, max_size=.15, progress=False)
+    assert seen[0].size == (256, 256) and np.asarray(seen[0], float).std() > 60
+    assert result.box[2] - result.box[0] == pytest.approx(.15 * 1024, abs=8)
+    again = RegionEditor(vit, StubClip(), Watching()); again.cache = editor.cache
+    again(working_copy(stripes), 'a rocket', 'a cat', num_anchors=1, num_proposals=1, min_size=.15, max_size=.15, progress=False)
+    assert len(seen) == 2 and np.asarray(seen[1], float).std() < 20        # the copy on its own is another picture, also to the cache
+
+# numbers under stress
+
+class SickClip(StubClip):
+    "Features of some pictures are no numbers; 0 is the source."
+    def __init__(self, bad, value=float('nan')): self.bad, self.value = bad, value
+    def encode_images(self, images):
+        found = super().encode_images(images)
+        found.pooled[[i for i in self.bad if i < len(images)]] = self.value
+        return found
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_a_candidate_without_numbers_is_left_out_and_the_result_says_so(vit, tmp_path, value):
+    well = RegionEditor(vit, StubClip(), StubEditor())(picture(80, 50), 'a rocket', 'a cat', **FEW)
+    assert well.left_out == []
+    bad = [u + 1 for u in well.table.index[1].unique().tolist()]              # all edits of the second anchor
+    with pytest.warns(UserWarning, match='left out'): result = RegionEditor(vit, SickClip(bad, value), StubEditor())(picture(80, 50), 'a rocket', 'a cat', **FEW)
+    assert {(1, 0), (1, 1)} <= set(result.left_out) and len(result.candidates) == 2 and well.candidates != result.candidates
+    assert all(np.isfinite([c.score, c.s_t2i, c.s_i2i, *c.losses.values()]).all() for c in result.candidates)
+    assert len(EditResult.load(result.save(tmp_path)).left_out) == len(result.left_out)
+
+def test_no_candidate_at_all_is_one_sentence(vit):
+    with pytest.raises(ValueError, match='expected losses that are numbers') as error: RegionEditor(vit, SickClip([0]), StubEditor())(picture(80, 50), 'a rocket', 'a cat', **FEW)
+    assert '\n' not in str(error.value)
+
+def test_features_without_numbers_are_told_before_any_edit(vit, monkeypatch):
+    import regionedit.editor as module
+    editor, attend = RegionEditor(vit, StubClip(), StubEditor()), module.attend
+    def sick(*args):
+        attention = attend(*args)
+        attention.features[0] = float('nan')
+        return attention
+    monkeypatch.setattr(module, 'attend', sick)
+    with pytest.raises(ValueError, match='expected features that are numbers'): editor(picture(80, 50), 'a rocket', 'a cat', **FEW)
+    assert editor.editor.windows == 0
+
+def test_a_prompt_that_says_what_is_there_has_no_direction(editor):
+    with pytest.warns(UserWarning, match='mean the same') as told: result = editor(picture(80, 50), 'a cat', 'a cat', **FEW)
+    assert len(told) == 1 and (result.table.terms['dir'] == 1).all() and result.left_out == []
+
+def test_an_edit_that_changes_nothing_has_no_direction(vit):
+    class Idle(StubEditor):
+        def fill(self, images, masks, prompt, **kwargs): return images
+    image = Image.new('RGB', (80, 50), (90, 60, 30))
+    result = RegionEditor(vit, StubClip(), Idle())(image, 'a rocket', 'a cat', **FEW)
+    assert (result.table.terms['dir'] == 1).all() and result.image.tobytes() == image.tobytes()
+
+@pytest.mark.parametrize('size', [(64, 64), (1, 1), (1, 300), (2000, 3)])
+@pytest.mark.parametrize('colour', ['black', 'white', (120, 7, 200)])
+def test_a_picture_of_one_colour_has_anchors(editor, size, colour):
+    result = editor(Image.new('RGB', size, colour), 'a rocket', 'a cat', **FEW)
+    assert len({c.anchor for c in result.candidates}) == 3 and all(contains((0, 0, *size), c.anchor) for c in result.candidates)
+    assert result.compare().width < 20_000
+
+# texts
+
+class Reader:
+    "A tokenizer that reads four words."
+    model_max_length = 4
+    def __call__(self, text, verbose=True): return type('Tokens', (), dict(input_ids=text.split()))
+
+@pytest.mark.parametrize('prompt, told', [('one two three four', 0), ('one two three four five', 1)])
+def test_what_the_editor_does_not_read_is_said_once(vit, prompt, told):
+    class Reads(StubEditor): tokenizer = Reader()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        RegionEditor(vit, StubClip(), Reads())(picture(80, 50), prompt, 'a cat', **FEW)
+    assert len(found) == told and all('reads 4 tokens; of the prompt, which has 5, the first 4 are used' in str(w.message) for w in found)
+
+@pytest.mark.parametrize('generator', [3, 'x', np.random.default_rng(0)])
+def test_another_kind_of_generator(editor, generator):
+    with pytest.raises(ValueError, match='expected generator to be a torch.Generator'): editor(picture(30, 20), 'a rocket', 'a cat', generator=generator, **FEW)

@@ -108,3 +108,15 @@ def test_callbacks_are_told_in_order():
     recorder = Recorder()
     Learner(RegionGenerator(D, 2, hidden=4), like_a_vit(0, 2, 2), torch.rand(2, 2), callbacks=(Note(), recorder)).fit(2)
     assert told == ['before', 0, 1, 2, 'after'] and len(recorder.probabilities) == 3
+
+def test_what_has_no_loss_is_never_chosen():
+    "Each anchor's best proposal is taken from it; one anchor has none left."
+    f = losses_of('random', 1)
+    table, best = table_of(f), f.argmin(1)
+    table.terms['dir'][torch.arange(K), best] = float('nan')
+    table.terms['str'][3] = float('inf')
+    t = learn(RegionGenerator(D, M, hidden=32), like_a_vit(2), table, Config())
+    others = f.clone(); others[torch.arange(K), best] = float('inf')
+    kept = torch.arange(K) != 3
+    assert (t.chosen != best)[:, kept].all() and (t.chosen[-1] == others.argmin(1))[kept].float().mean() > .8
+    assert t.probabilities.isfinite().all() and t.expected_loss.isfinite().all()

@@ -75,3 +75,13 @@ def test_structure_loss_sees_places_and_not_contents():
     rotation = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(1))).Q
     assert structure_loss((3 * tokens @ rotation)[None], tokens) < 1e-5
     assert structure_loss(tokens.roll(1, 0)[None], tokens) > .1
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_features_that_are_no_numbers_are_not_taken_for_no_direction(value):
+    edits, source, text, word = unit(4, 16), unit(16, seed=1), unit(16, seed=2), unit(16, seed=3)
+    well, sick = direction_loss(edits, source, text, word), edits.clone()
+    sick[2, 5] = value
+    loss = direction_loss(sick, source, text, word)
+    assert loss.isfinite().tolist() == [True, True, False, True] and torch.equal(loss[[0, 1, 3]], well[[0, 1, 3]])
+    sick = source.clone(); sick[5] = value
+    assert not direction_loss(edits, sick, text, word).isfinite().any()

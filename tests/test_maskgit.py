@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+import tiny
 from regionedit.core import ModelNotAvailable
 from regionedit.editors import maskgit, vq
 from regionedit.editors.base import edit_boxes, load_editor
@@ -22,23 +23,8 @@ def generator(seed=0): return torch.Generator().manual_seed(seed)
 @pytest.fixture(scope="session")
 def tiny_amused(tmp_path_factory):
     "A checkpoint with random weights in aMUSEd's layout: 32 px, 8 x 8 tokens of 4 px, 32 codes."
-    from diffusers import AmusedScheduler, UVit2DModel, VQModel
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
     folder = tmp_path_factory.mktemp("tiny-amused")
-    train_tokenizer(folder / "tokenizer", ["a red apple on a table", "a rocket"] * 3, num_merges=40)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    torch.manual_seed(0)
-    quantiser = VQModel(block_out_channels=(8, 8, 16), layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=32, num_vq_embeddings=32,
-                        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3, lookup_from_codebook=True, force_upcast=True)
-    torch.nn.init.normal_(quantiser.quantize.embedding.weight)
-    transformer = UVit2DModel(hidden_size=32, cond_embed_dim=24, encoder_hidden_size=32, micro_cond_encode_dim=4, micro_cond_embed_dim=20, vocab_size=40,
-                              codebook_size=32, in_channels=16, block_out_channels=32, num_res_blocks=1, block_num_heads=2, num_hidden_layers=1,
-                              num_attention_heads=2, intermediate_size=32, sample_size=8)
-    text = CLIPTextModelWithProjection(CLIPTextConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-                                                      max_position_embeddings=64, projection_dim=24, eos_token_id=len(tokenizer) - 1))
-    parts = dict(vqvae=quantiser, transformer=transformer, text_encoder=text, tokenizer=tokenizer, scheduler=AmusedScheduler(mask_token_id=39))
-    for name, part in parts.items(): part.save_pretrained(folder / name)
-    return folder, parts
+    return folder, tiny.amused(folder)
 
 
 @pytest.fixture(scope="module")

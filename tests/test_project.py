@@ -8,12 +8,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
 # From low to high. A module may import from its own floor and from those below.
-FLOORS = [['core', 'claims'], ['config', 'masks'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors'], ['table'],
-          ['gradients', 'learner'], ['result', 'editor'], ['plots', 'widgets', 'batch'], ['cli']]
+FLOORS = [['core', 'claims'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors', 'presets'], ['table'],
+          ['gradients', 'estimators', 'budget', 'learner'], ['result', 'saved', 'editor'], ['plots', 'widgets', 'batch', 'bench'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
 OPENS_POCKET = {'editor', 'widgets', 'cli'}
-PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; config may ask it
+PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; presets may ask it
 
 MODULES = sorted(p for p in PACKAGE.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))
 PAGES = sorted(p for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -45,7 +45,7 @@ def too_high(module: str, imported: set) -> list:
     def forbidden(name):
         other = name.split('.')[0]
         if own == BESIDE: return LEVEL.get(other, 0) > LEVEL['editor']
-        if other == BESIDE: return own not in OPENS_POCKET and (own, name) != ('config', PRESET_NEEDS)
+        if other == BESIDE: return own not in OPENS_POCKET and (own, name) != ('presets', PRESET_NEEDS)
         return LEVEL.get(other, 0) > LEVEL[own]
     return sorted(filter(forbidden, imported))
 

@@ -8,8 +8,8 @@ from regionedit.proposals import RegionGenerator, proposal_sizes, propose, roi_f
 
 
 def test_sizes():
-    assert np.allclose(proposal_sizes(7, .2, .8), np.arange(2, 9) / 10)
-    assert proposal_sizes(1, .2, .8).tolist() == [.5]
+    assert np.allclose(proposal_sizes(7, .2, .6), np.geomspace(.2, .6, 7))
+    assert np.allclose(proposal_sizes(1, .2, .8), [.4])
     for bad in ((0, .2, .8), (7, 0, .8), (7, .9, .8), (7, .2, 1.2), (7, float('nan'), .8), (7, .2, float('nan'))):
         with pytest.raises(ValueError, match='min_size'): proposal_sizes(*bad)
 

@@ -8,16 +8,18 @@ from regionedit.ranking import rank, scores
 
 def test_score_is_the_weighted_sum_of_cosines():
     generator = torch.Generator().manual_seed(0)
-    edits, source, text = torch.randn(6, 8, generator=generator), torch.randn(8, generator=generator), torch.randn(8, generator=generator)
-    s, s_t2i, s_i2i = scores(edits, source, text, alpha=3., beta=.5)
+    edits, text = torch.randn(6, 8, generator=generator), torch.randn(8, generator=generator)
+    tokens, source_tokens = torch.randn(6, 4, 5, generator=generator), torch.randn(4, 5, generator=generator)
+    s, s_t2i, s_i2i = scores(edits, tokens, source_tokens, text, alpha=3., beta=.5)
     assert s.shape == s_t2i.shape == s_i2i.shape == (6,)
     assert np.allclose(s_t2i, [1 - cosine(e, text) for e in edits], atol=1e-5)
-    assert np.allclose(s_i2i, [1 - cosine(e, source) for e in edits], atol=1e-5)
+    assert np.allclose(s_i2i, [np.mean([1 - cosine(p, q) for p, q in zip(e, source_tokens)]) for e in tokens], atol=1e-5)
     assert torch.allclose(s, 3 * s_t2i + .5 * s_i2i)
 
 def test_the_papers_weights():
     east, north = torch.eye(2)
-    s, _, _ = scores(torch.stack([north, east]), east, north)
+    edits = torch.stack([north, east])
+    s, _, _ = scores(edits, edits[:, None], east[None], north)
     assert s.tolist() == [2., 1.]       # the text counts twice, the source once
 
 def test_order_is_best_first_and_stable():

@@ -62,13 +62,14 @@ def test_losses_against_numbers_worked_without_the_package(picture):
     unit = lambda v: v / np.linalg.norm(v)
     prompt, sky = unit(np.array([1, .5, 0])), unit(np.array([0, 0, 1.]))
     before = unit(source.mean((0, 1)))
+    quarters = lambda x: [unit(part.mean((0, 1))) for half in np.array_split(x, 2) for part in np.array_split(half, 2, axis=1)]
     for k, m in ((0, 1), (2, 0), (2, 1)):
         x0, y0, x1, y1 = BOXES[k, m].tolist()
         edited = source.copy()
         edited[y0:y1, x0:x1] = (255, 165, 0)
         after = unit(edited.mean((0, 1)))
         assert table.s_t2i[k, m].item() == pytest.approx(after @ prompt, abs=1e-5)
-        assert table.s_i2i[k, m].item() == pytest.approx(after @ before, abs=1e-5)
+        assert table.s_i2i[k, m].item() == pytest.approx(np.mean([a @ b for a, b in zip(quarters(edited), quarters(source))]), abs=1e-5)
         assert table.terms['clip'][k, m].item() == pytest.approx(1 - after @ prompt, abs=1e-5)
         assert table.terms['dir'][k, m].item() == pytest.approx(1 - unit(after - before) @ unit(prompt - sky), abs=1e-4)
 
@@ -110,3 +111,33 @@ def test_a_full_cache_forgets_the_oldest_and_never_what_is_being_used(picture):
 def test_it_draws_itself(picture):
     image = Image.open(io.BytesIO(fill(picture, Plain())._repr_png_()))
     assert image.format == 'PNG' and image.width > image.height
+
+# losses that are no numbers
+
+class Sick(ColourClip):
+    "Features of some pictures overflow: index of the picture shown -> value; 0 is the source."
+    def __init__(self, part, bad): super().__init__(); self.part, self.bad = part, bad
+    def encode_images(self, images):
+        found = super().encode_images(images)
+        for i, value in self.bad.items(): getattr(found, self.part)[i, 0] = value
+        return found
+
+@pytest.mark.parametrize('part', ['pooled', 'tokens'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_a_loss_that_is_no_number_costs_its_proposals_only(picture, part, value):
+    well = fill(picture, Plain())
+    with pytest.warns(UserWarning, match='2 of 6 proposals have a loss that is not a number and are left out') as told: table = fill(picture, Plain(), clip=Sick(part, {3: value}))
+    assert len(told) == 1 and table.valid.tolist() == [[True, True], [True, False], [False, True]] and well.valid.all()
+    loss, expected = table.loss(Config()), well.loss(Config())
+    assert torch.equal(loss[table.valid], expected[table.valid]) and loss[1].tolist() == [expected[1, 0]] * 2 and loss[2].tolist() == [expected[2, 1]] * 2       # the worst that is left
+    assert table._repr_png_()[:4] == b'\x89PNG'
+
+def test_an_anchor_without_any_number_has_an_even_loss(picture):
+    with pytest.warns(UserWarning, match='4 of 6'): table = fill(picture, Plain(), clip=Sick('tokens', {1: float('nan'), 3: float('nan')}))
+    assert table.valid.tolist() == [[False, True], [False, False], [False, True]] and table.loss(Config())[1].tolist() == [0, 0]
+
+@pytest.mark.parametrize('bad', [{0: float('nan')}, {i: float('inf') for i in range(1, 5)}])
+def test_nothing_left_is_one_sentence(picture, bad):
+    with pytest.raises(ValueError, match='expected losses that are numbers, got NaN or infinity for all 6 proposals; load'): fill(picture, Plain(), clip=Sick('pooled', bad))
+
+def test_memory_of_the_cache_is_bounded(): assert EditCache().limit <= 1000

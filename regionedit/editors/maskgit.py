@@ -6,7 +6,7 @@
 __all__ = ['SCHEDULES', 'cells_under', 'tokens_left', 'Step', 'reveal', 'step_noise', 'fill_tokens', 'embed_texts',
            'predict_tokens', 'guided', 'in_passes', 'feathered', 'MaskGitEditor']
 
-# %% ../../nbs/api/editors/03_maskgit.ipynb #c1ec2eb2
+# %% ../../nbs/api/editors/03_maskgit.ipynb #91d17e81
 import json, math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..core import ModelNotAvailable, to_image, to_tensor
+from ..core import to_image, to_tensor
 from .base import register_editor
-from .diffusion import pixels_per_latent
+from .diffusion import load_part, pixels_per_latent
 from .vq import pixels_of, tokens_of
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #24db95b9
@@ -164,29 +164,19 @@ def feathered(
     padded = F.pad(masks, [feather] * 4, mode='replicate')
     return (2 * F.avg_pool2d(padded, 2 * feather + 1, 1) - 1).clamp(min=0) * masks
 
-# %% ../../nbs/api/editors/03_maskgit.ipynb #dbe7d502
+# %% ../../nbs/api/editors/03_maskgit.ipynb #5359e428
 _PARTS = dict(vqvae='VQModel', transformer='UVit2DModel', text_encoder='CLIPTextModelWithProjection', tokenizer='CLIPTokenizer', scheduler='AmusedScheduler')
 
 def _part_class(folder: Path, part: str):
     "The class of a component; a quantiser's configuration says which of two it is."
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
-    if part == 'vqvae' and json.loads((folder/'config.json').read_text())['_class_name'] == 'BlockVq':
+    if part == 'vqvae' and (folder/'config.json').is_file() and json.loads((folder/'config.json').read_text())['_class_name'] == 'BlockVq':
         from regionedit.editors.vq import BlockVq
         return BlockVq
     return getattr(diffusers, _PARTS[part])
 
-def _load_part(folder: Path, part: str, dtype):
-    "One component of a checkpoint in aMUSEd's layout."
-    if not (folder/part).is_dir():
-        raise ModelNotAvailable(f'expected {part} in {folder/part}, found nothing; give a folder in aMUSEd layout, or use the bundled preset "pocket-maskgit"')
-    cls = _part_class(folder/part, part)
-    if part in ('scheduler', 'tokenizer'): return cls.from_pretrained(folder/part, local_files_only=True)
-    quiet = {} if part == 'text_encoder' else dict(low_cpu_mem_usage=False)       # without it diffusers advises to install accelerate
-    model = cls.from_pretrained(folder/part, local_files_only=True, use_safetensors=True, dtype=dtype, **quiet).eval().requires_grad_(False)
-    return model.float() if part == 'vqvae' and model.config.get('force_upcast') else model
-
-# %% ../../nbs/api/editors/03_maskgit.ipynb #643e8dbb
+# %% ../../nbs/api/editors/03_maskgit.ipynb #b01ba286
 @register_editor('maskgit')
 class MaskGitEditor:
     "Text-guided inpainting with a masked generative transformer (LR 3.4)."
@@ -211,9 +201,11 @@ class MaskGitEditor:
         if self.config['schedule'] not in SCHEDULES: raise ValueError(f'expected a schedule out of {", ".join(SCHEDULES)}, got {schedule!r}; name one of them')
 
     @classmethod
-    def from_pretrained(cls, folder: Path, dtype: torch.dtype = torch.float32, **kwargs) -> 'MaskGitEditor':
+    def from_pretrained(cls, folder: Path, device: str = 'cpu', dtype: torch.dtype = torch.float32, variant: Optional[str] = None, **kwargs) -> 'MaskGitEditor':
         "Load a checkpoint in aMUSEd's layout from a folder. Raises `ModelNotAvailable`."
-        return cls(**{part: _load_part(Path(folder), part, dtype) for part in _PARTS}, **kwargs)
+        parts = {part: load_part(Path(folder), part, _part_class(Path(folder)/part, part), dtype, device, variant) for part in _PARTS}
+        if parts['vqvae'].config.get('force_upcast'): parts['vqvae'].float()        # aMUSEd's gives NaN in float16
+        return cls(**parts, **kwargs)
 
     def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
         "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
@@ -222,15 +214,15 @@ class MaskGitEditor:
         grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
         return pixels.masked_fill(grey, .5)
 
-# %% ../../nbs/api/editors/03_maskgit.ipynb #d96d8b40
+# %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
 @torch.no_grad()
 def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None, callback_on_step_end=None):
     "Paint into the masks what the prompt says; see `regionedit.editors.base.Editor`."
     steps = self.config['num_inference_steps'] if num_inference_steps is None else num_inference_steps
     scale = self.config['guidance_scale'] if guidance_scale is None else guidance_scale
     count, mask_token_id = self.config['windows_per_pass'], self.scheduler.config.mask_token_id
-    pixels = torch.stack([to_tensor(im) for im in images])
-    paint = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks])
+    pixels = torch.stack([to_tensor(im) for im in images]).to(self.transformer.device)
+    paint = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks]).to(pixels)
     tokens = in_passes(lambda p: tokens_of(self.vqvae, p), pixels, count).masked_fill(cells_under(paint, self.cell, self.config['dilate']), mask_token_id)
     predict = guided(self.transformer, embed_texts(self.text_encoder, self.tokenizer, ['', prompt]), scale, self.size)
     report = None if callback_on_step_end is None else (lambda i, s: callback_on_step_end(self, i, steps - 1 - i, vars(s)))

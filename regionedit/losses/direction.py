@@ -11,7 +11,7 @@ import warnings
 import torch
 import torch.nn.functional as F
 
-# %% ../../nbs/api/losses/01_direction.ipynb #70622245
+# %% ../../nbs/api/losses/01_direction.ipynb #30737a93
 SHORTEST = 1e-4     # steps between unit vectors that are shorter than this are rounding
 
 def direction(
@@ -21,7 +21,7 @@ def direction(
     "The direction of the step from `start` to `end`."
     step = end - start
     length = step.norm(dim=-1, keepdim=True)
-    return torch.where(length > SHORTEST, step / length.clamp(min=SHORTEST), torch.zeros_like(step))
+    return torch.where(length <= SHORTEST, torch.zeros_like(step), step / length.clamp(min=SHORTEST))      # NaN stays NaN
 
 # %% ../../nbs/api/losses/01_direction.ipynb #29ca8001
 def direction_loss(

@@ -9,17 +9,17 @@ __all__ = ['self_similarity', 'structure_loss']
 import torch
 import torch.nn.functional as F
 
-# %% ../../nbs/api/losses/02_structure.ipynb #98713909
+# %% ../../nbs/api/losses/02_structure.ipynb #83e4849c
 def self_similarity(
-    tokens: torch.Tensor,   # (n t c) float, one vector a patch
+    tokens: torch.Tensor,   # (n t c) float, one vector a place in the picture
 ) -> torch.Tensor:          # (n t t) float, -1..1, ones on the diagonal
     "Cosine of each patch with each other patch of its picture (LR 3.2, Q)."
     unit = F.normalize(tokens, dim=-1)
     return unit @ unit.transpose(-1, -2)
 
 def structure_loss(
-    edit_tokens: torch.Tensor,      # (n t c) float, patch tokens of the edited pictures
-    source_tokens: torch.Tensor,    # (t c) float, patch tokens of the source
+    edit_tokens: torch.Tensor,      # (n t c) float, tokens of the edited pictures
+    source_tokens: torch.Tensor,    # (t c) float, tokens of the source
 ) -> torch.Tensor:                  # (n) float, 0..2; 0 for an unchanged picture
     "Root mean square difference of the self-similarities (LR 3.2, L_Str, divided by t)."
     difference = self_similarity(edit_tokens) - self_similarity(source_tokens[None])

@@ -62,13 +62,16 @@ def sample_crop(
     crop, box = crop_of(scene.image, jittered_box(rng, o.box, scene.image.size))
     return crop, box, o.name, scene
 
-# %% ../../nbs/api/pocket/05_autoencoder.ipynb #f3447379
+# %% ../../nbs/api/pocket/05_autoencoder.ipynb #0bf7080c
 def reconstruct(
     vae: nn.Module,
     pixels: torch.Tensor,   # (n 3 h w) float, -1..1
+    noise: float = 0.,      # deviation of the noise on normalised latents; (n 1 1 1) for one a picture
 ) -> torch.Tensor:          # (n 3 h w) float
-    "Encode and decode."
-    return vae.decode(vae.encode(pixels).latent_dist.mean).sample
+    "Encode, disturb and decode."
+    latents = vae.encode(pixels).latent_dist.mean
+    unit = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1)
+    return vae.decode(latents + noise * unit * torch.randn_like(latents)).sample
 
 def psnr(a: torch.Tensor, b: torch.Tensor, peak: float = 2.) -> torch.Tensor:   # (n,) decibel
     "Peak signal-to-noise ratio of pictures (n c h w) whose values span `peak`."
@@ -92,7 +95,7 @@ def edges(x: torch.Tensor) -> tuple:
     "Differences to the right and downwards neighbour."
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
-# %% ../../nbs/api/pocket/05_autoencoder.ipynb #b1d4b2ce
+# %% ../../nbs/api/pocket/05_autoencoder.ipynb #ef24602f
 @dataclass
 class AutoencoderRecipe(Recipe):
     "Trains the autoencoder of the pocket diffusion model."
@@ -107,7 +110,8 @@ class AutoencoderRecipe(Recipe):
 
     def loss(self, model, batch, progress):
         pixels = batch['pixels']
-        out = reconstruct(model, pixels).float()
+        noise = (.6 * torch.rand(len(pixels), 1, 1, 1) - .2).clamp(min=0)       # none for one in three
+        out = reconstruct(model, pixels, noise).float()
         error = out - pixels
         sharp = sum((a - b).abs().mean() for a, b in zip(edges(out), edges(pixels)))
         return .5 * error.abs().mean() + 4 * error.square().mean() + .25 * sharp
@@ -116,6 +120,7 @@ class AutoencoderRecipe(Recipe):
     def evaluate(self, model):
         pixels = crop_batch(list(SEEDS['validation'][:512]))['pixels']
         linear = from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
-        return {name: round(psnr(reconstruct(m, pixels).clamp(-1, 1), pixels).mean().item(), 2) for name, m in dict(psnr_db=model, psnr_db_linear=linear).items()}
+        decibel = lambda m, noise: round(psnr(reconstruct(m, pixels, noise).clamp(-1, 1), pixels).mean().item(), 2)
+        return {name + suffix: decibel(m, noise) for name, m in dict(psnr_db=model, psnr_db_linear=linear).items() for suffix, noise in (('', 0.), ('_noise_0.3', .3))}
 
     def save(self, model, folder): model.half().save_pretrained(folder, safe_serialization=True)

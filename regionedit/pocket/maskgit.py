@@ -6,7 +6,7 @@
 __all__ = ['POCKET_ARGS', 'mending_loss', 'unit', 'VqRecipe', 'build_transformer', 'start_from_codebook', 'build_text_encoder',
            'build_scheduler', 'hide_some', 'soft_targets', 'MaskGitRecipe', 'small_tokenizer', 'untrained_editor']
 
-# %% ../../nbs/api/pocket/09_maskgit.ipynb #30ed0d3f
+# %% ../../nbs/api/pocket/09_maskgit.ipynb #d78d6e3d
 from dataclasses import dataclass
 import json, math, shutil, tempfile
 from pathlib import Path
@@ -21,6 +21,7 @@ from .clip import save_tokenizer, shared_tokenizer, tokenizer_corpus, train_toke
 from .diffusion import TOKENS, inpainting_batch
 from .scenes import SEEDS
 from .training import Recipe
+from ..presets import BUNDLED
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #1e07d684
 def mending_loss(
@@ -117,8 +118,8 @@ def soft_targets(
     distance = torch.cdist(latents.float(), codebook.float()).square()
     return (-distance / (softness * distance.min(1, keepdim=True).values.clamp(min=1e-6))).softmax(1)
 
-# %% ../../nbs/api/pocket/09_maskgit.ipynb #8c11cbbe
-POCKET_ARGS = dict(num_inference_steps=8, guidance_scale=3., temperature=2., windows_per_pass=8)      # to be chosen on validation scenes
+# %% ../../nbs/api/pocket/09_maskgit.ipynb #7c940f20
+POCKET_ARGS = BUNDLED['pocket-maskgit'][2]      # steps, guidance and others of the preset
 
 @dataclass
 class MaskGitRecipe(Recipe):
