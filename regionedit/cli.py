@@ -104,7 +104,9 @@ def command_edit(args) -> int:
     return 0
 
 # %% ../nbs/api/15_cli.ipynb #91890595
-RECIPES = dict(clip='ClipRecipe', dino='DinoRecipe', autoencoder='AutoencoderRecipe', diffusion='DiffusionRecipe')   # in regionedit.pocket.NAME
+RECIPES = dict(     # model -> module of regionedit.pocket, class
+    clip=('clip', 'ClipRecipe'), dino=('dino', 'DinoRecipe'), autoencoder=('autoencoder', 'AutoencoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
+    vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'))
 
 def command_train(args) -> int:
     "`regionedit train`."
@@ -112,7 +114,8 @@ def command_train(args) -> int:
     if not 0 < args.minutes < 100_000: raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the time you have')
     check_out(args.out)
     from regionedit.pocket.training import fit
-    recipe = getattr(import_module(f'regionedit.pocket.{args.model}'), RECIPES[args.model])(root=args.out)
+    module, recipe = RECIPES[args.model]
+    recipe = getattr(import_module(f'regionedit.pocket.{module}'), recipe)(root=args.out)
     card = fit(recipe, args.out/args.model, args.minutes, args.resume)
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
     return 0
