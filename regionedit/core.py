@@ -8,13 +8,11 @@ __all__ = ['MAX_TEXT', 'MAX_PIXELS', 'ModelNotAvailable', 'shown', 'check_text',
 
 # %% ../nbs/api/00_core.ipynb #c4d37b95
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import Union
 import os, stat, tempfile, unicodedata, warnings
 
 import numpy as np
 from PIL import Image, ImageOps
-
-if TYPE_CHECKING: import torch
 
 # %% ../nbs/api/00_core.ipynb #afcdde1d
 class ModelNotAvailable(RuntimeError):
@@ -138,13 +136,13 @@ def _decode(picture: Image.Image, what: str) -> Image.Image:
     except Exception as error: raise _unreadable(what, error) from None
 
 # %% ../nbs/api/00_core.ipynb #b612e2d7
-def to_tensor(image: Image.Image) -> 'torch.Tensor':    # (3 H W) float32, 0..1
+def to_tensor(image: Image.Image):      # torch.Tensor (3 H W) float32, 0..1
     "An RGB picture as a tensor."
     import torch
     return torch.from_numpy(np.array(image, np.float32) / 255).permute(2, 0, 1).contiguous()
 
 def to_image(
-    pixels: 'torch.Tensor',     # (3 H W) float, 0..1
+    pixels,     # torch.Tensor (3 H W) float, 0..1
 ) -> Image.Image:
     "A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `ValueError` for pixels that are not numbers."
     if not pixels.isfinite().all(): raise ValueError('expected pixels that are numbers, got NaN or infinity; if the editor works in half precision, load it in torch.float32')
