@@ -33,9 +33,9 @@ def build_unet(channels: int = 16) -> nn.Module:    # of the latents
     "The denoiser, untrained."
     from diffusers import UNet2DConditionModel
     return UNet2DConditionModel(
-        sample_size=8, in_channels=2 * channels + 1, out_channels=channels, block_out_channels=(128, 192), layers_per_block=1,
+        sample_size=8, in_channels=2 * channels + 1, out_channels=channels, block_out_channels=(128, 160), layers_per_block=1,
         down_block_types=('CrossAttnDownBlock2D',) * 2, mid_block_type='UNetMidBlock2DCrossAttn', up_block_types=('CrossAttnUpBlock2D',) * 2,
-        cross_attention_dim=192, attention_head_dim=(2, 3), norm_num_groups=16).to(memory_format=torch.channels_last)
+        cross_attention_dim=192, attention_head_dim=(2, 5), norm_num_groups=16).to(memory_format=torch.channels_last)
 
 def build_text_encoder(tokenizer, width: int = 192, layers: int = 2) -> nn.Module:
     "The text encoder, untrained."
