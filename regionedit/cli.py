@@ -105,7 +105,8 @@ def command_edit(args) -> int:
 
 # %% ../nbs/api/15_cli.ipynb #91890595
 RECIPES = dict(     # model -> module of regionedit.pocket, class
-    clip=('clip', 'ClipRecipe'), dino=('dino', 'DinoRecipe'), autoencoder=('autoencoder', 'AutoencoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
+    clip=('clip', 'ClipRecipe'), dino=('dino', 'DinoRecipe'), autoencoder=('autoencoder', 'AutoencoderRecipe'),
+    decoder=('autoencoder', 'DecoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
     vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'))
 
 def command_train(args) -> int:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CROP', 'jittered_box', 'crop_of', 'sample_crop', 'reconstruct', 'psnr', 'crop_batch', 'reconstruction_loss',
-           'AutoencoderRecipe']
+           'AutoencoderRecipe', 'DecoderRecipe']
 
 # %% ../../nbs/api/pocket/05_autoencoder.ipynb #eedcfa74
 from dataclasses import dataclass
@@ -130,3 +130,20 @@ class AutoencoderRecipe(Recipe):
     def save(self, model, folder):
         set_scale(model, crop_batch(list(SEEDS['train'][:2000]))['pixels'])
         model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)
+
+# %% ../../nbs/api/pocket/05_autoencoder.ipynb #dec-recipe
+@dataclass
+class DecoderRecipe(AutoencoderRecipe):
+    "Trains the decoder further; the code stays as `regionedit train autoencoder` left it."
+    name: str = 'decoder'
+    lr: float = 6e-4
+
+    def build(self):
+        folder = Path(self.root)/'autoencoder'/'weights'
+        if not (folder/'config.json').exists():
+            raise FileNotFoundError(f'expected a trained autoencoder in {folder}, found none; run regionedit train autoencoder first')
+        vae = PatchAutoencoder.from_pretrained(folder, low_cpu_mem_usage=False, dtype=torch.float32)
+        vae.encoder.requires_grad_(False)
+        return vae
+
+    def save(self, model, folder): model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)

@@ -99,8 +99,9 @@ class DiffusionRecipe(Recipe):
 
     @property
     def autoencoder(self) -> Path:
-        "What `regionedit train autoencoder` wrote."
-        return Path(self.root)/'autoencoder'/'weights'
+        "What `regionedit train decoder` wrote, or `regionedit train autoencoder`; the code is the same."
+        folders = [Path(self.root)/name/'weights' for name in ('decoder', 'autoencoder')]
+        return next((f for f in folders if (f/'config.json').exists()), folders[-1])
 
     def build(self):
         if not (self.autoencoder/'config.json').exists():
