@@ -165,3 +165,6 @@ def main(argv: list = None) -> int:
             return COMMANDS[args.command](args)
     except (ValueError, ModelNotAvailable, OSError) as error: tell(error); return 2
     except KeyboardInterrupt: tell('stopped'); return 130
+
+# %% ../nbs/api/15_cli.ipynb #d7f719dc
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())      # a notebook has no file

@@ -7,12 +7,13 @@ __all__ = ['MAX_TEXT', 'MAX_PIXELS', 'ModelNotAvailable', 'shown', 'check_text',
            'open_image', 'to_tensor', 'to_image', 'box_iou', 'contains', 'scale_box']
 
 # %% ../nbs/api/00_core.ipynb #c4d37b95
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 import os, stat, tempfile, unicodedata, warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 if TYPE_CHECKING: import torch
 
@@ -42,9 +43,9 @@ def check_text(
     text: str,
 ) -> str:           # without white space around it
     "A text that says something and can be written down. Raises `ValueError`."
+    if isinstance(text, str) and len(text) > MAX_TEXT: raise ValueError(f'expected {name} of at most {MAX_TEXT:,} characters, got {len(text):,}; say it shorter')
     kinds = {unicodedata.category(c): c for c in reversed(text) if c not in '\t\n\r'} if isinstance(text, str) else {}
     if all(kind[0] in 'ZC' for kind in kinds): raise ValueError(f'expected {name} to be a text, got {shown(text)}; say in a few words what you mean')
-    if len(text) > MAX_TEXT: raise ValueError(f'expected {name} of at most {MAX_TEXT:,} characters, got {len(text):,}; say it shorter')
     odd = kinds.get('Cc') or kinds.get('Cs')
     if odd: raise ValueError(f'expected {name} without control characters and broken characters, got {odd!r} in {shown(text)}; remove it')
     return text.strip()
@@ -83,9 +84,25 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     elif values.max() > 255 or image.mode.startswith('I;16'): values = values / 257
     return Image.fromarray(np.uint8(np.clip(values + .5, 0, 255)))
 
+@contextmanager
+def _hushed():
+    "Without Pillow's own warnings, which speak of tags and palettes."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+_TURNS = dict(zip(range(2, 9), (Image.FLIP_LEFT_RIGHT, Image.ROTATE_180, Image.FLIP_TOP_BOTTOM, Image.TRANSPOSE, Image.ROTATE_270, Image.TRANSVERSE, Image.ROTATE_90)))
+
+def _upright(image: Image.Image) -> Image.Image:
+    "Turned as the camera was held; notes of a camera that cannot be read count as none."
+    image.load()
+    try: turn = _TURNS.get(image.getexif().get(0x0112))     # EXIF's tag Orientation
+    except Exception: return image
+    return image if turn is None else image.transpose(turn)
+
 def to_rgb(image: Image.Image) -> Image.Image:
     "Any Pillow mode as RGB, upright; transparency on white."
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode == 'La': image = image.convert('LA')
     if image.mode in ('F', 'I') or image.mode.startswith('I;16'): image = _eight_bit(image)
     if 'transparency' in image.info or image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa'):
@@ -106,8 +123,7 @@ def _unreadable(what: str, error: Exception) -> ValueError:
 
 def _open(path: Path) -> Image.Image:
     "A file's header; the pixels are not read yet."
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+    with _hushed():
         try: opened = Image.open(path)
         except Image.DecompressionBombError: raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, {shown(str(path), 200)} has many more; make it smaller first') from None
         except Exception as error: raise _unreadable(shown(str(path), 200), error) from None
@@ -128,14 +144,16 @@ def open_image(
 
 def _several(opened: Image.Image) -> bool:
     "Is there more than one frame?"
-    try: return getattr(opened, 'is_animated', False)
-    except Exception: return False          # damaged behind the first
+    with _hushed():
+        try: return getattr(opened, 'is_animated', False)
+        except Exception: return False          # damaged behind the first
 
 def _decode(picture: Image.Image, what: str) -> Image.Image:
     "Read the pixels; whatever a decoder stumbles over becomes one sentence."
     _check_size(*picture.size)
-    try: return to_rgb(picture)
-    except Exception as error: raise _unreadable(what, error) from None
+    with _hushed():
+        try: return to_rgb(picture)
+        except Exception as error: raise _unreadable(what, error) from None
 
 # %% ../nbs/api/00_core.ipynb #b612e2d7
 def to_tensor(image: Image.Image) -> 'torch.Tensor':    # (3 H W) float32, 0..1
