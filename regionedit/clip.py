@@ -14,7 +14,7 @@ import warnings
 import torch
 from PIL import Image
 
-from .core import ModelNotAvailable, to_rgb, to_tensor
+from .core import ModelNotAvailable, Note, to_rgb, to_tensor
 from .hub import find_model
 
 # %% ../nbs/api/05_clip.ipynb #85216237
@@ -68,7 +68,7 @@ def tokenize(
     cut = (tokens != tokenizer(begun, context_length=length + 1)[:, :length]).any(1)
     for text, start, was_cut in zip(texts, begun, cut.tolist()):
         if was_cut or start.split() != text.split(): warnings.warn(f'this CLIP reads {length} tokens; of the text {text[:40] + "..."!r} the first {length} were used, the rest is ignored. '
-                                  'Put what matters first, or say it shorter.', stacklevel=4)
+                                  'Put what matters first, or say it shorter.', Note, stacklevel=4)
     return tokens
 
 # %% ../nbs/api/05_clip.ipynb #eb115a10

@@ -87,6 +87,11 @@ def test_a_place_without_a_file_is_told_at_once(here, place):
         assert time.time() - start < 5
     assert sorted(os.listdir(here)) == ['file', 'folder', 'loop', 'pipe']
 
+def test_an_empty_file_is_called_empty(here):
+    (here/'a.png').touch()
+    with pytest.raises(ValueError, match="'a.png' is an empty file") as error: open_image('a.png')
+    sentence(error)
+
 def test_names_that_are_only_odd_are_opened(here):
     for name in ('a\nb.png', ' ', '-rf', 'ü漢🍎.png', 'x' * 250, os.fsdecode(b'\xe4.png')):
         picture(4, 3).save(here/name, 'PNG')
