@@ -154,7 +154,7 @@ def test_two_windows_do_not_mix(study):
     assert len(one.path.read_text().splitlines()) == 1
 
 def test_participants_get_numbers_of_their_own(study):
-    assert [Session(study).participant for _ in range(3)] == [1, 2, 3]
+    assert Session(study, 2).participant == 2 and [Session(study).participant for _ in range(3)] == [1, 3, 4]
     for number in (0, -1, 'x', True):
         with pytest.raises(ValueError, match='number'): Session(study, number)
 

@@ -32,7 +32,7 @@ def read_file(
         rows.append(row); size += len(line)
     return rows, size
 
-# %% ../../nbs/api/study/02_answers.ipynb #5f64150c
+# %% ../../nbs/api/study/02_answers.ipynb #16c370b2
 class Session:
     "One participant's way through a study. Raises `ValueError`."
     def __init__(
@@ -44,6 +44,7 @@ class Session:
         self.study, self.participant = study, enrol(study) if participant is None else participant
         if type(self.participant) is not int or self.participant < 1: raise ValueError(f"expected a participant's number from 1, got {shown(participant)}; leave it out for a new one")
         self.path = study.folder/'answers'/f'{self.participant:04}.jsonl'
+        self.path.touch()       # the number is taken
         self.trials = schedule(study.design, self.participant)[-1]
         self.answers, self.size = read_file(self.path, study.digest)
         if [a['number'] for a in self.answers] != list(range(len(self.answers))): raise ValueError(f'expected the answers of {shown(str(self.path), 200)} in the order of the plan, got another; put the file elsewhere')
