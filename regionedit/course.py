@@ -95,7 +95,7 @@ def copy_course(
     (folder/NOTE).write_text(json.dumps(note, indent=1) + '\n', encoding='utf8')
     return kept
 
-# %% ../nbs/api/14_course.ipynb #6944d7ce
+# %% ../nbs/api/14_course.ipynb #d59af63b
 def start_lab(
     page: Path,             # the notebook to open
     browser: bool = True,   # open one
@@ -104,7 +104,8 @@ def start_lab(
     "Start JupyterLab; ends when it is stopped. Raises `ValueError` if it is not installed."
     try: from jupyterlab.labapp import main
     except ImportError: raise ValueError(f'expected JupyterLab, it is not installed; run `pip install jupyterlab`, or open {page} in another notebook program') from None
-    main([str(page.resolve()), *([] if browser else ['--no-browser']), *shlex.split(more)])
+    where = f'--ServerApp.root_dir={page.parent.resolve()}', f'--LabApp.default_url=/lab/tree/{page.name}'      # so that the address printed is the page's too
+    main([*where, *([] if browser else ['--no-browser']), *shlex.split(more)])
 
 def add_lab_command(
     commands,           # what `add_subparsers` returned

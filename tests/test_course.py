@@ -113,9 +113,10 @@ def started(monkeypatch) -> list:
 def test_lab_copies_and_starts_on_the_first_lesson(shipped, started, tmp_path, capsys):
     work = tmp_path/'my course'
     assert main(['lab', str(work), '--student', '--no-browser', '--jupyter=--port 8890 --allow-root']) == 0
-    assert started == [[str(work/'00_a.ipynb'), '--no-browser', '--port', '8890', '--allow-root']]
+    where = [f'--ServerApp.root_dir={work}', '--LabApp.default_url=/lab/tree/00_a.ipynb']
+    assert started == [[*where, '--no-browser', '--port', '8890', '--allow-root']]
     assert STUB in source_of(work/'00_a.ipynb', 2) and '2 of 2 lessons copied to' in capsys.readouterr().err
-    assert main(['lab', str(work)]) == 0 and started[1] == [str(work/'00_a.ipynb')] and BEGIN in source_of(work/'00_a.ipynb', 2)
+    assert main(['lab', str(work)]) == 0 and started[1] == where and BEGIN in source_of(work/'00_a.ipynb', 2)
 
 def test_lab_can_copy_only_and_names_what_it_kept(shipped, started, tmp_path, capsys):
     work = tmp_path/'w'
