@@ -3,6 +3,7 @@ import base64, importlib.util, io, json, sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -79,6 +80,10 @@ def test_views_go_and_pictures_get_a_palette():
     assert kept == text and len(small.data['image/png']) < len(png(flat)) / 4
     image = Image.open(io.BytesIO(base64.b64decode(small.data['image/png'])))
     assert image.mode == 'P' and image.convert('RGB').getpixel((5, 5)) == (255, 255, 255) and image.convert('RGB').getpixel((50, 5)) == (255, 0, 0), 'what is transparent becomes white'
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 1)).astype(np.uint8).repeat(3, 2)
+    noise[:3, :3] = 0, 0, 255
+    rare = np.array(Image.open(io.BytesIO(base64.b64decode(tool.smaller(png(Image.fromarray(noise)))))).convert('RGB')).astype(int)
+    assert abs(rare[1, 1] - (0, 0, 255)).max() < 20, 'nine blue pixels among grey ones stay blue'
     assert tool.smaller(small.data['image/png']) == small.data['image/png'], 'and no smaller a second time'
 
 @pytest.mark.slow

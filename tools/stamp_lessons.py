@@ -42,7 +42,8 @@ def smaller(png: str) -> str:
     from PIL import Image
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
     if image.mode == 'RGBA': image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    image.convert('RGB').quantize(256).save(buffer, 'PNG', optimize=True)
+    rare_colours_too = dict(method=Image.Quantize.MAXCOVERAGE, kmeans=1)
+    image.convert('RGB').quantize(256, **rare_colours_too).save(buffer, 'PNG', optimize=True)
     packed = base64.b64encode(buffer.getvalue()).decode()
     return packed if len(packed) < len(png) else png
 
