@@ -13,7 +13,7 @@ FLOORS = [['core', 'claims', 'summary'], ['config', 'masks', 'hub'], ['attention
           ['plots', 'widgets', 'batch', 'bench', 'plots_attention', 'plots_choice', 'plots_editors', 'study', 'course'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
-OPENS_POCKET = {'editor', 'widgets', 'cli'}
+OPENS_POCKET = {'editor', 'widgets', 'bench', 'cli'}
 PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; presets may ask it
 
 MODULES = sorted(p for p in PACKAGE.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))
