@@ -111,7 +111,8 @@ def command_edit(args) -> int:
 RECIPES = dict(     # model -> module of regionedit.pocket, class
     clip=('clip', 'ClipRecipe'), dino=('dino', 'DinoRecipe'), autoencoder=('autoencoder', 'AutoencoderRecipe'),
     decoder=('autoencoder', 'DecoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
-    vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'), recogniser=('recogniser', 'RecogniserRecipe'))
+    vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'), recogniser=('recogniser', 'RecogniserRecipe'),
+    rgn=('rgn', 'RgnRecipe'))
 
 def command_train(args) -> int:
     "`regionedit train`."
@@ -136,7 +137,7 @@ def command_doctor(args) -> int:
     print(f'{"device":16} {"cuda" if torch.cuda.is_available() else "cpu"} (the pocket models need no more than a cpu)')
     print(f'{"hub cache":16} {os.environ.get("HF_HOME", "~/.cache/huggingface")}, not needed by the pocket models')
     missing = 0
-    for name in ('vit', 'clip', 'diffusion'):
+    for name in ('vit', 'clip', 'diffusion', 'rgn'):
         try: print(f'{"pocket " + name:16} {weights_folder(name)}')
         except ModelNotAvailable as error: print(f'{"pocket " + name:16} missing: {error}'); missing = 2
     return missing
