@@ -178,6 +178,9 @@ def main(argv: list = None) -> int:
             if args.command is None: parser.print_help(); return 0
             return COMMANDS[args.command](args)
     except (ValueError, ModelNotAvailable, OSError) as error: tell(_sentence(error)); return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and 'memory' not in str(error): raise        # a bug of ours is worth its traceback
+        tell('expected more memory than there is; make the picture smaller, lower --num-proposals, or use --memory and --dtype'); return 2
     except KeyboardInterrupt: tell('stopped'); return 130
 
 # %% ../nbs/api/15_cli.ipynb #d7f719dc

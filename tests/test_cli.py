@@ -215,3 +215,16 @@ def test_it_can_be_started_as_a_module():
     for words, status, told in ((['cite'], 0, 'arXiv:2311.16432'), (['fly'], 2, 'regionedit: ')):
         said = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True)
         assert said.returncode == status and told in said.stdout + said.stderr and 'Traceback' not in said.stderr
+
+@pytest.mark.parametrize('error, told', [(OSError(28, 'No space left on device', '/out/a.png'), 'No space left on device" at /out/a.png; '), (PermissionError(13, 'Permission denied'), '"Permission denied"; '),
+                                         (MemoryError(), 'expected more memory'), (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'expected more memory')])
+def test_what_the_system_says_becomes_a_sentence(edit, calls, monkeypatch, capsys, error, told):
+    def fail(*args, **kwargs): raise error
+    monkeypatch.setattr('regionedit.result.EditResult.save', fail)
+    line = refused(edit('--json'), capsys)
+    assert line.startswith('regionedit: expected ') and told in line
+
+def test_a_bug_is_not_passed_off_as_a_mistake(edit, calls, monkeypatch):
+    def fail(*args, **kwargs): raise RuntimeError('shapes do not match')
+    monkeypatch.setattr('regionedit.result.EditResult.save', fail)
+    with pytest.raises(RuntimeError, match='shapes'): edit()
