@@ -65,7 +65,7 @@ def build_parser() -> Parser:
     option(edit, 'out', default='regionedit-out', type=Path, help='folder for the results (default: regionedit-out)')
     option(edit, 'json', action='store_true', help="print result.json on one line and nothing else")
     add_config_options(edit)
-    add_batch_command(commands, option, add_config_options)
+    add_batch_command(commands, option, add_model_options, add_config_options)
     train = commands.add_parser('train', help='train a pocket model by its recipe', description='Train a pocket model; a checkpoint is kept, --resume goes on from it.')
     train.add_argument('model', choices=list(RECIPES), help='which model')
     option(train, 'minutes', type=float, default=60, help='training time, all resumed runs together (default: 60)')
@@ -106,7 +106,10 @@ def command_edit(args) -> int:
     return 0
 
 # %% ../nbs/api/15_cli.ipynb #91890595
-RECIPES = dict(clip='ClipRecipe', dino='DinoRecipe', autoencoder='AutoencoderRecipe', diffusion='DiffusionRecipe')   # in regionedit.pocket.NAME
+RECIPES = dict(     # model -> module of regionedit.pocket, class
+    clip=('clip', 'ClipRecipe'), dino=('dino', 'DinoRecipe'), autoencoder=('autoencoder', 'AutoencoderRecipe'),
+    decoder=('autoencoder', 'DecoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
+    vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'))
 
 def command_train(args) -> int:
     "`regionedit train`."
@@ -114,7 +117,8 @@ def command_train(args) -> int:
     if not 0 < args.minutes < 100_000: raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the time you have')
     check_out(args.out)
     from regionedit.pocket.training import fit
-    recipe = getattr(import_module(f'regionedit.pocket.{args.model}'), RECIPES[args.model])(root=args.out)
+    module, recipe = RECIPES[args.model]
+    recipe = getattr(import_module(f'regionedit.pocket.{module}'), recipe)(root=args.out)
     card = fit(recipe, args.out/args.model, args.minutes, args.resume)
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
     return 0
@@ -148,6 +152,11 @@ def tell(message):
     line = ' '.join(str(message).split())
     print('regionedit: ' + ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
 
+def _sentence(error: Exception):
+    "What the system says has a number; the rest are sentences of ours."
+    if not isinstance(error, OSError) or error.errno is None: return error
+    return f'expected files that can be read and written, got "{error.strerror}"{f" at {error.filename}" if error.filename else ""}; put that right and run the same command again'
+
 @contextmanager
 def plain_streams():
     "Warnings as one line each, and no text that a terminal's alphabet cannot show."
@@ -165,5 +174,8 @@ def main(argv: list = None) -> int:
             args = parser.parse_args(argv)
             if args.command is None: parser.print_help(); return 0
             return COMMANDS[args.command](args)
-    except (ValueError, ModelNotAvailable, OSError) as error: tell(error); return 2
+    except (ValueError, ModelNotAvailable, OSError) as error: tell(_sentence(error)); return 2
     except KeyboardInterrupt: tell('stopped'); return 130
+
+# %% ../nbs/api/15_cli.ipynb #d7f719dc
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())      # a notebook has no file

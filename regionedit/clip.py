@@ -14,7 +14,7 @@ import warnings
 import torch
 from PIL import Image
 
-from .core import ModelNotAvailable, to_rgb, to_tensor
+from .core import ModelNotAvailable, Note, to_rgb, to_tensor
 from .hub import find_model
 
 # %% ../nbs/api/05_clip.ipynb #85216237
@@ -49,17 +49,26 @@ def image_features(
     return ImageFeatures(out['image_features'].float().cpu(), tokens.float().cpu())
 
 # %% ../nbs/api/05_clip.ipynb #a463ecf7
+def _beginning(
+    text: str,
+    length: int,            # tokens that are read
+) -> str:
+    "What the tokens that are read come from: a word gives one at least, and of an endless word 16 letters for each token are enough."
+    if len(text) <= 16 * length: return text
+    return ' '.join(word[:16 * length] for word in text.split(maxsplit=length + 1)[:length + 1])
+
 def tokenize(
     tokenizer,              # open_clip tokenizer
     texts: list,            # of str
 ) -> torch.Tensor:          # (n context_length) int
     "Token ids; a text that does not fit is cut, with a warning that says where."
     length = tokenizer.context_length
-    tokens = tokenizer(texts, context_length=length)
-    cut = (tokens != tokenizer(texts, context_length=length + 1)[:, :length]).any(1)
-    for text, was_cut in zip(texts, cut.tolist()):
-        if was_cut: warnings.warn(f'this CLIP reads {length} tokens; of the text {text[:40] + "..."!r} the first {length} were used, the rest is ignored. '
-                                  'Put what matters first, or say it shorter.', stacklevel=4)
+    begun = [_beginning(text, length) for text in texts]
+    tokens = tokenizer(begun, context_length=length)
+    cut = (tokens != tokenizer(begun, context_length=length + 1)[:, :length]).any(1)
+    for text, start, was_cut in zip(texts, begun, cut.tolist()):
+        if was_cut or start.split() != text.split(): warnings.warn(f'this CLIP reads {length} tokens; of the text {text[:40] + "..."!r} the first {length} were used, the rest is ignored. '
+                                  'Put what matters first, or say it shorter.', Note, stacklevel=4)
     return tokens
 
 # %% ../nbs/api/05_clip.ipynb #eb115a10

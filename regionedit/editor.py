@@ -21,7 +21,7 @@ from .attention import attend, load_vit
 from .budget import fill_within
 from .clip import load_clip
 from .config import Config
-from .core import check_text, open_image, scale_box, shown
+from .core import Note, check_text, open_image, scale_box, shown
 from .editors.base import Edit, load_editor
 from .estimators import ESTIMATORS, surrogate_slopes
 from .learner import learn
@@ -99,7 +99,7 @@ def _warn_if_cut(editor, prompt: str):
     "Say once how much of a long prompt the editor reads; CLIP speaks for itself."
     if not hasattr(editor, 'tokenizer'): return
     used, count = editor.tokenizer.model_max_length, len(editor.tokenizer(prompt, verbose=False).input_ids)
-    if count > used: warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, the first {used} are used. Put what matters first, or say it shorter.', stacklevel=3)
+    if count > used: warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, the first {used} are used. Put what matters first, or say it shorter.', Note, stacklevel=3)
 
 # %% ../nbs/api/11_editor.ipynb #1e90c1a1
 def run(self, picture, prompt, source, config, progress=False, callback_on_step_end=None) -> EditResult:

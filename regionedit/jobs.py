@@ -29,7 +29,7 @@ RESERVED = ('.regionedit', 'summary.json', 'summary.csv', 'index.html')      # w
 def _text(name: str, value) -> str:
     "A text that can be written down."
     try: value.encode('utf8')
-    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {shown(value)}') from None
+    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {shown(value)}; say in a few words what you mean') from None
     return value
 
 # %% ../nbs/api/13_jobs.ipynb #375269ee
@@ -56,14 +56,14 @@ def _job(fields: dict, used: set) -> Job:
 def _loads(text: str, line: int = 1):
     "JSON that begins on this line of a file."
     try: return json.loads(text)
-    except RecursionError: raise ValueError(f'line {line}: expected jobs, got brackets in brackets without end') from None
+    except RecursionError: raise ValueError(f'line {line}: expected jobs, got brackets in brackets without end; close them') from None
     except ValueError as e:
-        raise ValueError(f'line {line + getattr(e, "lineno", 1) - 1}: expected JSON, got something else ({getattr(e, "msg", e)}, column {getattr(e, "colno", 1)})') from None
+        raise ValueError(f'line {line + getattr(e, "lineno", 1) - 1}: expected JSON, got something else ({getattr(e, "msg", e)}, column {getattr(e, "colno", 1)}); look for a missing quote, comma or bracket') from None
 
 def _read_json(text: str):
     "Line and content of each entry of an object or a list; a picture that is named twice counts twice."
     top, decode, gap = _loads(text), json.JSONDecoder().raw_decode, re.compile(r'[\s,:]*')
-    if not isinstance(top, (dict, list)): raise ValueError(f'line 1: expected an object or a list of jobs, got {shown(top)}')
+    if not isinstance(top, (dict, list)): raise ValueError(f'line 1: expected an object or a list of jobs, got {shown(top)}; see regionedit batch --help')
     at, line, before = gap.match(text, gap.match(text).end() + 1).end(), 1, 0
     while text[at] not in ']}':
         line, before = line + text.count('\n', before, at), at
@@ -96,16 +96,16 @@ def _value(name: str, text: str):
     "A cell as the kind of value that its column holds."
     kind = RANGES.get(name, (str,))[0]
     try: return kind(text)
-    except ValueError: raise ValueError(f'expected {name} to be {"a whole number" if kind is int else "a number"}, got {shown(text)}') from None
+    except ValueError: raise ValueError(f'expected {name} to be {"a whole number" if kind is int else "a number"}, got {shown(text)}; correct it or leave the cell empty') from None
 
 # %% ../nbs/api/13_jobs.ipynb #26d785ca
 def _fields(entry) -> dict:
     "Named values of an entry, whichever of the forms it has."
     if isinstance(entry, tuple):
-        if not isinstance(entry[1], list) or len(entry[1]) != 2: raise ValueError(f'expected [source, prompt] for {shown(entry[0])}, got {shown(entry[1])}')
+        if not isinstance(entry[1], list) or len(entry[1]) != 2: raise ValueError(f'expected [source, prompt] for {shown(entry[0])}, got {shown(entry[1])}; write two texts in brackets')
         entry = [entry[0], *entry[1]]
     if isinstance(entry, list) and len(entry) == 3: entry = dict(zip(('image', 'source', 'prompt'), entry))
-    if not isinstance(entry, dict): raise ValueError(f'expected [image, source, prompt] or an object with these names, got {shown(entry)}')
+    if not isinstance(entry, dict): raise ValueError(f'expected [image, source, prompt] or an object with these names, got {shown(entry)}; add what is missing')
     return entry
 
 # %% ../nbs/api/13_jobs.ipynb #3b77286d
@@ -120,7 +120,7 @@ def parse_jobs(
     for line, entry in READERS[form](text):
         try: jobs.append(_job(_fields(entry), used))
         except ValueError as error: raise ValueError(f'line {line}: {error}') from None
-    if not jobs: raise ValueError('line 1: expected at least one job, got none')
+    if not jobs: raise ValueError('line 1: expected at least one job, got none; write one as {"picture.png": ["source", "prompt"]}')
     return jobs
 
 def read_jobs(
@@ -129,7 +129,8 @@ def read_jobs(
     "The jobs of a file. Raises `FileNotFoundError` or `ValueError` with file and line."
     path = check_file(path, 'a file of jobs')
     if path.suffix.lower() not in READERS: raise ValueError(f'expected a file of jobs that ends in {", ".join(READERS)}, got {path.name}; rename it')
-    data = path.read_bytes()
+    try: data = path.read_bytes()
+    except OSError as error: raise ValueError(f'expected a file of jobs, cannot read {shown(str(path), 200)} ({error.strerror}); check its permissions') from None
     try: return parse_jobs(data.decode('utf-8-sig'), path.suffix.lower())
     except UnicodeDecodeError as error: raise ValueError(f'{path}, line {data.count(10, 0, error.start) + 1}: expected text in UTF-8, got other bytes; save the file as UTF-8') from None
     except ValueError as error: raise ValueError(f'{path}, {error}') from None

@@ -115,23 +115,35 @@ def save(
     return folder
 
 # %% ../nbs/api/10_saved.ipynb #ed4512f4
-def _verify(folder: Path, said: dict):
+def _parts(folder: Path, said: dict) -> dict:       # name -> path
+    "The files that belong to a result, each a plain file: nothing else is opened, whatever result.json names."
+    names = ('edit.png', 'source.png', 'boxes.png', 'tensors.safetensors', *(f'edits/{i:03}.png' for i in range(len(said['edits']))))
+    return {name: check_file(_at(folder, name), name) for name in names}
+
+def _verify(parts: dict, said: dict):
     "Every file is as it was saved."
     if said['digest'] != _digest(said): raise ValueError('result.json is not as it was saved')
-    for name, digest in said['files'].items():
-        if hashlib.sha256(_at(folder, name).read_bytes()).hexdigest() != digest: raise ValueError(f'{name} is not as it was saved')
+    if set(said['files']) != set(parts): raise ValueError('result.json names other files than those of a result')
+    for name, path in parts.items():
+        if hashlib.sha256(path.read_bytes()).hexdigest() != said['files'][name]: raise ValueError(f'{name} is not as it was saved')
 
-def _assemble(folder: Path, said: dict) -> EditResult:
+def _config(said: dict) -> Config:
+    "The settings of a result. Raises `ValueError` for those of a later version."
+    later = sorted(set(said['config']) - set(Config().as_dict()))
+    if later: raise ValueError(f'it has settings that this version does not know: {", ".join(later)}')
+    return Config(**said['config'])
+
+def _assemble(parts: dict, said: dict) -> EditResult:
     "Put a saved result together again."
     from safetensors.torch import load_file
-    tensors = load_file(_at(folder, 'tensors.safetensors'))
+    tensors = load_file(parts['tensors.safetensors'])
     def group(name): return {k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(name + '.')}
-    source = open_image(_at(folder, 'source.png'))
-    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(_at(folder, f'edits/{i:03}.png'))) for i, e in enumerate(said['edits']))
+    source = open_image(parts['source.png'])
+    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png'])) for i, e in enumerate(said['edits']))
     of_box = {e.box: e for e in edits}
     candidates = [Candidate(**{**c, 'box': tuple(c['box']), 'anchor': tuple(c['anchor'])}, edit=of_box[tuple(c['box'])], source=source) for c in said['candidates']]
     return EditResult(source_image=source, prompt=said['prompt'], source=said['source'], candidates=candidates, table=EditTable(edits=edits, terms=group('terms'), previews=said.get('previews', 0), **group('table')),
-                      trajectory=Trajectory(**group('trajectory')), config=Config(**said['config']), preset=said['preset'], seconds=said['seconds'], versions=said['versions'], attention=tensors['attention'])
+                      trajectory=Trajectory(**group('trajectory')), config=_config(said), preset=said['preset'], seconds=said['seconds'], versions=said['versions'], attention=tensors['attention'])
 
 # %% ../nbs/api/10_saved.ipynb #06de1119
 def _fits(box: tuple, size: tuple) -> bool:
@@ -150,12 +162,17 @@ def _check_parts(result: EditResult, size: tuple) -> EditResult:
               (path.chosen, (s, k)), (path.boxes, (s, k, 4)), (path.terms, (s, k, len(TERMS))), (path.expected_loss, (s,))]
     boxes = torch.tensor([e.box for e in table.edits])[table.index]
     numbers = [v for c in result.candidates for v in (c.score, c.s_t2i, c.s_i2i, *c.anchor, *c.losses.values())]
+    whole, real = (table.boxes, table.index, path.chosen, path.boxes), (*table.terms.values(), table.s_t2i, table.s_i2i, path.probabilities, path.terms, path.expected_loss, result.attention)
     holds = {
         'source.png has another size': result.source_image.size == tuple(size),
         'tensors have shapes that do not belong together': all(tuple(v.shape) == shape for v, shape in shapes),
+        'tensors hold another kind of numbers': all(v.dtype == torch.int64 for v in whole) and all(v.is_floating_point() for v in real) and result.attention.ndim == 2 and table.terms.keys() == set(TERMS),
+        'an index points nowhere': all(v.numel() == 0 or low <= v.min() and v.max() < high for v, low, high in ((table.index, -1, len(table.edits)), (path.chosen, 0, m))),
         'a box lies outside the picture': all(_fits(box, size) for e in table.edits for box in (e.box, e.window)),
         'the boxes are not those of the edits': torch.equal(boxes[table.known], table.boxes[table.known]),
         'there is no candidate, or one has a score that is no number': len(numbers) > 0 and all(map(math.isfinite, numbers)),
+        'a candidate lacks its place or its losses': all(len(c.anchor) == 2 and c.losses.keys() == set(TERMS) for c in result.candidates),
+        'seconds, versions or the number of edits are none': isinstance(result.versions, dict) and all(isinstance(v, (int, float)) for v in (*dict(result.seconds).values(), table.previews)) and table.previews >= 0,
         'prompt, source or preset is no text': all(isinstance(t, str) for t in (result.prompt, result.source, result.preset))}
     for what, is_so in holds.items():
         if not is_so: raise ValueError(what)
@@ -171,9 +188,10 @@ def load(
     try: said = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error: raise ValueError(f'expected JSON in {shown(str(path), 200)}, got something else ({shown(str(error))}); save the result again') from None
     schema = said.get('schema') if isinstance(said, dict) else None
-    if schema not in range(1, SCHEMA + 1): raise ValueError(f'expected a result of schema 1 to {SCHEMA}, got {shown(schema)}; read it with the version of regionedit that wrote it')
+    if type(schema) is not int or not 1 <= schema <= SCHEMA: raise ValueError(f'expected a result of schema 1 to {SCHEMA}, got {shown(schema)}; read it with the version of regionedit that wrote it')
     try:
-        if schema > 1: _verify(folder, said)
-        return _check_parts(_assemble(folder, said), said['size'])
+        parts = _parts(folder, said)
+        if schema > 1: _verify(parts, said)
+        return _check_parts(_assemble(parts, said), said['size'])
     except Exception as error:      # whatever damaged content leads to
-        raise ValueError(f'expected a whole result in {shown(str(folder), 200)}, its parts are damaged or changed ({_told(error)}); save it again') from None
+        raise ValueError(f'expected a whole result in {shown(str(folder), 200)}, its parts are damaged, changed or of a later version ({_told(error)}); save it again') from None

@@ -14,6 +14,7 @@ from typing import Callable, Optional
 import torch
 from PIL import Image
 
+from .core import Note
 from .editors.base import Edit, Editor, edit_boxes
 from .losses.direction import direction_loss
 from .losses.structure import structure_loss
@@ -101,7 +102,7 @@ def check_numbers(table: EditTable) -> EditTable:
     "Warn of proposals that are left out. Raises `ValueError` if that is all of them."
     count, left_out = table.known.sum().item(), (table.known & ~table.valid).sum().item()
     if left_out == count: raise ValueError(f'expected losses that are numbers, got NaN or infinity for all {count} proposals; load the models in torch.float32')
-    if left_out: warnings.warn(f'{left_out} of {count} proposals have a loss that is not a number and are left out; if there are many, load the models in torch.float32', stacklevel=3)
+    if left_out: warnings.warn(f'{left_out} of {count} proposals have a loss that is not a number and are left out; if there are many, load the models in torch.float32', Note, stacklevel=3)
     return table
 
 # %% ../nbs/api/07_table.ipynb #bb2da479

@@ -1,6 +1,6 @@
 """A stand-in for the editor of a batch, slow enough to be killed in the middle.
 
-As a program: batch_stub.py JOBS IMAGES OUT LOG [option=value ...], one process of a batch; says `go` when it begins.
+As a program: batch_stub.py JOBS IMAGES OUT LOG [option=value ...], one process of a batch; says `go` and begins when it is told to by a line.
 """
 import hashlib, json, sys, time
 from pathlib import Path
@@ -44,4 +44,5 @@ if __name__ == '__main__':
     options = {k: json.loads(v) for k, v in (o.split('=', 1) for o in options)}
     pause = options.pop('pause', .01)
     print('go', flush=True)
+    sys.stdin.readline()
     print(json.dumps(run_batch(read_jobs(jobs), images, out, lambda: StubEditor(Path(log), pause), progress=False, poll=.02, **options)))

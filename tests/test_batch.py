@@ -1,5 +1,5 @@
 "Batches with a stand-in for the editor: what is read, done once, kept apart, taken over, and never lost."
-import json, os, random, socket, subprocess, sys, time
+import json, os, random, socket, subprocess, sys, time, warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -117,6 +117,19 @@ def test_a_zombie_is_dead():
     assert birth(process.pid) is None
     process.wait()
 
+def test_a_lock_that_cannot_be_written_is_no_lock(tmp_path, monkeypatch):
+    def full(*args, **kwargs): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(claims.json, 'dumps', full)
+    with pytest.raises(OSError, match='No space'): take_claim(tmp_path, 'job')
+    assert list(tmp_path.iterdir()) == []
+
+def test_what_the_dead_left_under_a_name_of_their_own_is_found(tmp_path):
+    gone = ended_process()
+    for host, pid in ((socket.gethostname(), gone), (socket.gethostname(), os.getpid()), ('elsewhere', 1), (socket.gethostname(), 'x')): (tmp_path/f'.summary.json~{host}~{pid}').touch()
+    (tmp_path/'.other~1').touch()
+    assert [p.name for p in claims.orphans(tmp_path)] == [f'.summary.json~{socket.gethostname()}~{gone}']
+    assert claims.mine(tmp_path/('x' * 255)).name.endswith(f'~{os.getpid()}') and len(claims.mine(tmp_path/('x' * 255)).name) < 255
+
 def test_a_stale_lock_has_one_heir(tmp_path, monkeypatch):
     lock_of(tmp_path, dict(whoami(), pid=ended_process()))
     heirs, judge = [], claims.is_stale
@@ -162,10 +175,11 @@ class Night:
     def run(self, out='out', **options) -> dict:
         return run_batch(read_jobs(self.file), self.images, self.root/out, lambda: StubEditor(self.root/'log'), progress=False, poll=.02, **options)
 
-    def start(self, out='out', *options, environ=None):
-        "Another process; returns when it is about to begin."
-        process = subprocess.Popen([sys.executable, STUB, self.file, self.images, self.root/out, self.root/'log', *options], stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
+    def start(self, out='out', *options, environ=None, begin=True):
+        "Another process; returns when it is about to begin, and lets it."
+        process = subprocess.Popen([sys.executable, STUB, self.file, self.images, self.root/out, self.root/'log', *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
         assert process.stdout.readline() == 'go\n'
+        if begin: process.stdin.write('\n'); process.stdin.flush()
         return process
 
     def log(self) -> list:
@@ -184,7 +198,8 @@ class Night:
         return found
 
     def leftovers(self, out='out') -> list:
-        return [p for part in ('claims', 'unfinished') for p in (self.root/out/batch.HOME/part).glob('*')]
+        home = self.root/out/batch.HOME
+        return [*(home/'claims').glob('*'), *(home/'unfinished').glob('*'), *(self.root/out).rglob('*~*')]
 
 @pytest.fixture
 def night(tmp_path): return Night(tmp_path, 6)
@@ -304,7 +319,7 @@ def test_summary_as_csv_and_json(tmp_path):
     assert json.loads((night.root/'out'/'summary.json').read_text()) == json.loads(json.dumps(summary))
     with open(night.root/'out'/'summary.csv', newline='', encoding='utf8') as f: table = list(csv.DictReader(f))
     assert [r['id'] for r in table] == night.names and [r['status'] for r in table] == ['done', 'failed', 'done', 'done']
-    assert table[0]['prompt'] == 'prompt 0 <b>' and table[0]['box'] == '1 2 3 4' and float(table[0]['score']) == .5 and table[1]['box'] == '' and 'expected a picture' in table[1]['error']
+    assert table[0]['notes'] == '' and table[0]['prompt'] == 'prompt 0 <b>' and table[0]['box'] == '1 2 3 4' and float(table[0]['score']) == .5 and table[1]['box'] == '' and 'expected a picture' in table[1]['error']
 
 def test_the_contact_sheet_shows_everything_and_runs_nothing(tmp_path):
     night = Night(tmp_path, 4, broken=(1,))
@@ -317,9 +332,17 @@ def test_the_contact_sheet_shows_everything_and_runs_nothing(tmp_path):
         def handle_data(self, data): text.append(data)
     Reader().feed((night.root/'out'/'index.html').read_text())
     from urllib.parse import unquote
-    assert set(tags) <= {'html', 'head', 'meta', 'title', 'style', 'body', 'h1', 'figure', 'figcaption', 'a', 'img', 'br', 'small'} and tags.count('figure') == 4 and tags.count('img') == 3
+    assert set(tags) <= {'html', 'head', 'meta', 'title', 'style', 'body', 'h1', 'figure', 'figcaption', 'a', 'img', 'br', 'small', 'span'} and tags.count('figure') == 4 and tags.count('img') == 3
     assert all((night.root/'out'/unquote(l)).is_file() and l.startswith('./') for l in links) and len(links) == 6
     assert ''.join(text).count('"><script>alert(1)</script>') == 4 and 'expected a picture' in ''.join(text)
+
+def test_odd_characters_and_endless_texts_spoil_neither_table_nor_sheet(night):
+    import csv
+    wanted = [Job('0.png', '0.png', 'nul\0 bell\x07 turn\u202e', 'x' * 5000, {})]
+    run_batch(wanted, night.images, night.root/'out', lambda: StubEditor(night.root/'log'), progress=False)
+    with open(night.root/'out'/'summary.csv', newline='', encoding='utf8') as f: row, = csv.DictReader(f)
+    page = (night.root/'out'/'index.html').read_text()
+    assert row['source'] == r'nul\x00 bell\x07 turn\u202e' and len(row['prompt']) == 5000 and len(page) < 3000 and r'bell\x07' in page and page.replace('\n', '').isprintable()
 
 def test_thumbnails_are_small_whatever_the_picture(tmp_path):
     from PIL import Image
@@ -340,7 +363,8 @@ def undisturbed(tmp_path_factory) -> Night:
                          ids=['by hand', 'torchrun'])
 def test_two_processes_share_the_work_and_make_the_same(undisturbed, launcher, request):
     night, out = undisturbed, request.node.name
-    processes = [night.start(out, environ=launcher(r)) for r in range(2)]
+    processes = [night.start(out, 'pause=0.05', environ=launcher(r), begin=False) for r in range(2)]
+    for p in processes: p.stdin.write('\n'); p.stdin.flush()
     said = [json.loads(p.communicate(timeout=60)[0]) for p in processes]
     assert [p.returncode for p in processes] == [0, 0] and all(counts(s)[:3] == (10, 2, 0) for s in said)
     assert sum(s['made_here'] for s in said) == 12 and all(s['made_here'] > 0 for s in said)
@@ -379,33 +403,61 @@ def test_killed_at_random_moments_nothing_is_lost(undisturbed, kills):
 @pytest.fixture
 def command(night, monkeypatch, capsys):
     "Run `regionedit batch` with a stand-in for the editor; returns status or error, standard output."
-    def load(preset): night.preset = preset; return StubEditor(night.root/'log')
+    def load(*args, **kwargs): night.asked = args, kwargs; return StubEditor(night.root/'log')
     monkeypatch.setattr(batch, '_load_editor', load)
+    monkeypatch.setattr(batch, 'get_preset', lambda name, *more: (name, *more))
     def run(*more):
         parser = cli.Parser(prog='regionedit')
-        batch.add_batch_command(parser.add_subparsers(dest='command', parser_class=cli.Parser), cli.option, cli.add_config_options)
+        batch.add_batch_command(parser.add_subparsers(dest='command', parser_class=cli.Parser), cli.option, cli.add_model_options, cli.add_config_options)
         status = batch.command_batch(parser.parse_args(['batch', str(night.file), '--image-dir', str(night.images), '--out', str(night.root/'out'), *more]))
         return status, capsys.readouterr().out
     return run
 
 def test_command(command, night):
     status, out = command('--seed', '4', '--num-anchors', '3', '--preset', 'a-folder')
-    assert status == 0 and out == f'6 of 6 done, 0 failed, 6 of them now; see {night.root}/out/index.html\n' and night.preset == 'a-folder'
+    assert status == 0 and out == f'6 of 6 done, 0 failed, 6 of them now; see {night.root}/out/index.html\n' and night.asked == ((('a-folder', None, None, None, 'auto', False), 'auto', 'auto'), {})
     said = json.loads((night.root/'out'/'summary.json').read_text())
     assert said['options'] == dict(seed=4, num_anchors=3) and said['preset'] == 'a-folder'
     assert json.loads((night.root/'out'/'0.png'/'result.json').read_text())['num_anchors'] == 3
     assert '0 of them now' in command('--seed', '4', '--num_anchors', '3', '--preset', 'a-folder')[1]
     assert '6 of them now' in command('--seed', '4', '--num_anchors', '3', '--preset', 'a-folder', '--overwrite')[1]
 
+def test_the_command_hands_on_which_models(command, night):
+    assert '6 of them now' in command('--dtype', 'float16', '--vit', 'a-vit', '--device', 'cpu', '--memory', 'vae_tiling', '--local-files-only')[1]
+    assert night.asked == ((('pocket', 'a-vit', None, None, 'auto', True), 'cpu', 'float16'), dict(memory=['vae_tiling']))
+    assert '0 of them now' in command('--dtype', 'float16', '--vit', 'a-vit')[1] and '6 of them now' in command('--dtype', 'float16')[1] and '6 of them now' in command()[1]
+
+def test_a_job_keeps_the_notes_that_were_its_own(night, monkeypatch):
+    from regionedit.core import Note
+    class Warns(StubEditor):
+        def __call__(self, image, prompt, source, **options):
+            for _ in range(2 if prompt[7] in '24' else 0): warnings.warn(f'the prompt was cut', Note); warnings.warn('somebody else'); warnings.warn('<i>', Note)
+            if prompt[7] == '4': raise RuntimeError('and then it failed')
+            return super().__call__(image, prompt, source, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        summary = run_batch(read_jobs(night.file), night.images, night.root/'out', lambda: Warns(night.root/'log'), progress=False)
+    noted = {r['prompt'][7]: r['notes'] for r in summary['rows'] if r['notes']}
+    assert noted == {'2': ['the prompt was cut', '<i>'], '4': ['the prompt was cut', '<i>']} and summary['noted'] == 2
+    page = (night.root/'out'/'index.html').read_text()
+    assert page.count('note: the prompt was cut') == 2 and page.count('note: &lt;i&gt;') == 2
+
+@pytest.mark.parametrize('count', [40, 160])
+def test_the_folder_is_not_read_through_for_every_job(tmp_path, monkeypatch, count):
+    night, reads = Night(tmp_path, count), []
+    monkeypatch.setattr(batch, 'read_object', lambda path, read=batch.read_object: (reads.append(path), read(path))[1])
+    run_batch(read_jobs(night.file), night.images, night.root/'out', lambda: StubEditor(night.root/'log'), progress=False, poll=60)
+    assert len(reads) < 12 * count          # once for each of all the others would be quadratic
+
 def test_the_editor_computes_with_one_thread(monkeypatch):
     import torch
     before, seen = torch.get_num_threads(), []
-    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', lambda preset: seen.append((preset, torch.get_num_threads())))
+    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', lambda preset, device, dtype: seen.append((preset, device, dtype, torch.get_num_threads())))
     try:
         torch.set_num_threads(2)            # what a launcher may have set; sums in another order are other bits
         batch._load_editor('pocket')
     finally: torch.set_num_threads(before)
-    assert seen == [('pocket', 1)]
+    assert seen == [('pocket', 'auto', 'auto', 1)]
 
 def test_command_with_failures(command, night):
     (night.images/'0.png').write_bytes(b'no picture')

@@ -87,6 +87,11 @@ def test_a_place_without_a_file_is_told_at_once(here, place):
         assert time.time() - start < 5
     assert sorted(os.listdir(here)) == ['file', 'folder', 'loop', 'pipe']
 
+def test_an_empty_file_is_called_empty(here):
+    (here/'a.png').touch()
+    with pytest.raises(ValueError, match="'a.png' is an empty file") as error: open_image('a.png')
+    sentence(error)
+
 def test_names_that_are_only_odd_are_opened(here):
     for name in ('a\nb.png', ' ', '-rf', 'ü漢🍎.png', 'x' * 250, os.fsdecode(b'\xe4.png')):
         picture(4, 3).save(here/name, 'PNG')
@@ -167,6 +172,24 @@ def test_every_mode_and_shape(mode, size):
 
 def test_these_are_all_the_modes_that_pillow_has():
     assert set(Image.MODES) <= set(MODES)
+
+NOTES = b'Exif\0\0MM\0*' + struct.pack('>IH', 8, 1)      # EXIF data with one entry, which follows
+
+@pytest.mark.parametrize('turn', range(10))
+def test_a_picture_is_turned_as_pillow_would(here, turn):
+    from PIL import ImageOps
+    image = picture(6, 4)
+    image.save('a.png', exif=NOTES + struct.pack('>HHIHHI', 0x0112, 3, 1, turn, 0, 0))
+    assert open_image('a.png').tobytes() == ImageOps.exif_transpose(Image.open('a.png')).tobytes()
+    assert (open_image('a.png').tobytes() == image.tobytes()) is (turn in (0, 1, 9)) and open_image('a.png').size == ((4, 6) if 5 <= turn <= 8 else (6, 4))
+
+@pytest.mark.parametrize('notes', [b'Exif\0\0', b'Exif\0\0MM', b'Exif\0\0noise', NOTES, NOTES[:-1], NOTES + bytes(5), NOTES + struct.pack('>HHII', 0x0112, 3, 9, 2**31), NOTES + struct.pack('>HHII', 0x0112, 5, 1, 0)])
+@pytest.mark.parametrize('form', ['PNG', 'WEBP', 'JPEG'])
+def test_broken_notes_of_a_camera_spoil_no_picture(here, notes, form):
+    (here/'a').write_bytes(encoded(picture(6, 4), form, exif=notes))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')          # nor is the reader told what Pillow thinks of them
+        assert open_image('a').size == (6, 4)
 
 @pytest.mark.parametrize('form', ['GIF', 'PNG', 'WEBP', 'TIFF'])
 def test_of_several_frames_the_first_is_used_and_that_is_said(here, form):

@@ -1,5 +1,5 @@
 "The command line in this process, with a stand-in for the editor: exit status, streams, spellings."
-import json
+import json, subprocess, sys
 from dataclasses import fields
 
 import pytest
@@ -209,3 +209,9 @@ def test_train_refuses(monkeypatch, capsys, tmp_path, arguments):
 
 def test_resuming_nothing_is_one_line(capsys, tmp_path):
     assert 'to resume from' in refused(main(['train', 'dino', '--resume', '--out', str(tmp_path)]), capsys)
+
+def test_it_can_be_started_as_a_module():
+    "As launchers do: `torchrun -m regionedit.cli`."
+    for words, status, told in ((['cite'], 0, 'arXiv:2311.16432'), (['fly'], 2, 'regionedit: ')):
+        said = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True)
+        assert said.returncode == status and told in said.stdout + said.stderr and 'Traceback' not in said.stderr

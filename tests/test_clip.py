@@ -1,5 +1,5 @@
 "CLIP: pictures go in whole, features are the library's, nothing but safetensors is read."
-import json, shutil, socket, warnings
+import json, shutil, socket, warnings, time
 
 import numpy as np
 import pytest
@@ -100,6 +100,16 @@ def test_a_text_that_just_fits_is_not_reported(clip):
             whole = tokenize(tokenizer, [fits, 'a cat', ''])
         with pytest.warns(UserWarning, match=f'first {length} were used') as caught: cut = tokenize(tokenizer, ['a cat', long])
         assert len(caught) == 1 and torch.equal(cut[1], whole[0]) and torch.equal(cut[0], whole[1])
+
+@pytest.mark.parametrize('text', ['a cat ' * 20_000, 'a cat' + ' ' * 100_000 + 'and' + ' a dog' * 90, '猫' * 50_000, 'a cat ' + ''.join(chr(97 + i * i % 26 * (i % 7 + 1) % 26) for i in range(50_000))], ids=['words', 'gap', 'no spaces', 'endless word'])
+def test_of_a_very_long_text_only_the_beginning_is_tokenised(clip, text):
+    from open_clip import SimpleTokenizer
+    for tokenizer in (clip.tokenizer, SimpleTokenizer()):
+        length, start = tokenizer.context_length, time.time()
+        with pytest.warns(UserWarning, match=f'reads {length} tokens') as caught: cut = tokenize(tokenizer, [text])
+        assert len(caught) == 1 and time.time() - start < 10             # open_clip's own needs minutes for an endless word
+        whole = tokenizer([text[:3000] if ' ' * 9 not in text else ' '.join(text.split())], context_length=length)
+        assert torch.equal(cut, whole)
 
 def test_texts_are_the_librarys(clip):
     texts = ['a cat', 'A Zeppelin  over naïve 猫']

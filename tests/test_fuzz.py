@@ -125,7 +125,7 @@ def check_result(result: EditResult):
 @pytest.mark.parametrize('first, count', [(0, 60), pytest.param(60, 940, marks=pytest.mark.slow)])
 def test_a_thousand_commands(editor, tmp_path, capfd, monkeypatch, first, count):
     monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', lambda *args, **kwargs: editor)
-    monkeypatch.setattr('regionedit.batch._load_editor', lambda *args: editor)
+    monkeypatch.setattr('regionedit.batch._load_editor', lambda *args, **kwargs: editor)
     found = {0: 0, 2: 0}
     for seed in range(first, first + count):
         status, _ = run_case(Fuzz(seed, tmp_path/str(seed)), capfd, monkeypatch)

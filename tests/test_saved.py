@@ -1,5 +1,5 @@
 "A result is written as PNG, JSON and safetensors, whole or not at all, and read back as it was, or refused."
-import json, os, pickle, re, shutil, subprocess, sys
+import hashlib, json, os, pickle, re, shutil, subprocess, sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -140,18 +140,54 @@ DAMAGE = dict(
     prompt_is_a_number=said(lambda s: s.update(prompt=3)), other_size=said(lambda s: s.update(size=[21, 37])), fewer_edits=said(lambda s: s['edits'].pop()),
     a_tensor_less=tensors(lambda t: t.pop('table.boxes')), a_term_less=tensors(lambda t: t.pop('terms.dir')), index_too_large=tensors(lambda t: t['table.index'].fill_(9)), other_boxes=tensors(lambda t: t['table.boxes'].add_(1)),
     other_shape=tensors(lambda t: t.update({'trajectory.terms': t['trajectory.terms'][:2]})), unknown_tensor=tensors(lambda t: t.update({'table.magic': torch.ones(2)})))
-UNSEEN = {'picture_of_the_same_size'}       # before there were digests
+DAMAGE |= dict(
+    a_loss_less=said(lambda s: s['candidates'][0]['losses'].pop('dir')), no_place=said(lambda s: s['candidates'][1].update(anchor=[1])), seconds_is_a_text=said(lambda s: s.update(seconds='long')),
+    versions_is_a_number=said(lambda s: s.update(versions=3)), previews_is_a_text=said(lambda s: s.update(previews='x')), schema_is_true=said(lambda s: s.update(schema=True)), schema_is_no_whole_number=said(lambda s: s.update(schema=1.)),
+    chosen_too_large=tensors(lambda t: t['trajectory.chosen'].fill_(3)), index_below=tensors(lambda t: t['table.index'].fill_(-2)), whole_losses=tensors(lambda t: t.update({'terms.dir': t['terms.dir'].long()})),
+    flat_attention=tensors(lambda t: t.update(attention=t['attention'].flatten())), one_term_more=tensors(lambda t: t.update({'terms.magic': t['terms.dir'].clone()})))
+UNSEEN = {'picture_of_the_same_size'}       # before there were digests, or with digests made anew
 
-@pytest.mark.parametrize('schema', [1, 2])
+def sign(folder):
+    "Digests as if the damage were the result: only what is looked over can refuse it."
+    said = json.loads((folder/'result.json').read_bytes())
+    said['files'] = {name: hashlib.sha256((folder/name).read_bytes()).hexdigest() for name in said['files']}
+    (folder/'result.json').write_text(json.dumps(dict(said, digest=saved._digest(said))))
+
+@pytest.mark.parametrize('schema', [1, 2, 'signed'])
 @pytest.mark.parametrize('kind', DAMAGE)
 def test_damage_is_one_sentence(result, tmp_path, kind, schema):
-    folder = result.save(tmp_path/'a') if schema == 2 else Path(shutil.copytree(OLD, tmp_path/'a'))
+    folder = Path(shutil.copytree(OLD, tmp_path/'a')) if schema == 1 else result.save(tmp_path/'a')
     DAMAGE[kind](folder)
-    if schema == 1 and kind in UNSEEN: EditResult.load(folder); return
+    if schema == 'signed':
+        try: sign(folder)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError): pass
+    if schema != 2 and kind in UNSEEN: EditResult.load(folder); return
     with pytest.raises(ValueError) as error: EditResult.load(folder)
     text = str(error.value)
     assert type(error.value) is ValueError and text.startswith('expected ') and '\n' not in text and '; ' in text and len(text) < 500, text
     assert not Path('/tmp/regionedit-was-unpickled').exists()
+
+@pytest.mark.parametrize('name', ['edit.png', 'boxes.png', 'edits/003.png', 'tensors.safetensors'])
+@pytest.mark.parametrize('schema', [1, 2])
+@pytest.mark.parametrize('kind', ['pipe', 'device'])
+def test_nothing_is_waited_for(result, tmp_path, name, schema, kind):
+    folder = Path(shutil.copytree(OLD, tmp_path/'a')) if schema == 1 else result.save(tmp_path/'a')
+    (folder/name).unlink()
+    os.mkfifo(folder/name) if kind == 'pipe' else os.symlink('/dev/zero', folder/name)
+    with pytest.raises(ValueError, match=f'expected {name}.* is a pipe or a device'): EditResult.load(folder)
+
+@pytest.mark.parametrize('change', [lambda files: files.update({'/dev/zero': ''}), lambda files: files.update({'../../etc/passwd': ''}), lambda files: files.pop('edits/000.png'), lambda files: files.clear()])
+def test_only_the_files_of_a_result_are_read(result, tmp_path, change):
+    folder = result.save(tmp_path)
+    rewrite(folder, lambda s: change(s['files']))
+    rewrite(folder, lambda s: s.update(digest=saved._digest(s)))
+    with pytest.raises(ValueError, match='names other files than those of a result'): EditResult.load(folder)
+
+def test_settings_of_a_later_version_are_named(result, tmp_path):
+    folder = result.save(tmp_path)
+    rewrite(folder, lambda s: s['config'].update(magic=1))
+    sign(folder)
+    with pytest.raises(ValueError, match='settings that this version does not know: magic'): EditResult.load(folder)
 
 @pytest.mark.parametrize('name', ['edit.png', 'source.png', 'boxes.png', 'edits/003.png', 'tensors.safetensors', 'result.json'])
 def test_a_single_bit_is_noticed(result, tmp_path, name):

@@ -18,7 +18,6 @@ from PIL import Image
 from ..core import ModelNotAvailable, to_image, to_tensor
 from .autoencoder import PatchAutoencoder
 from .base import register_editor
-from .precondition import WienerUNet
 from ..hub import quiet
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #44fee7c4
@@ -95,12 +94,11 @@ def denoise(
 _PARTS = dict(vae='AutoencoderKL', unet='UNet2DConditionModel', scheduler='DDIMScheduler', text_encoder='CLIPTextModel', tokenizer='CLIPTokenizer')
 
 def _part_class(folder: Path, part: str):
-    "The class of a component; the configuration says whether an autoencoder or a denoiser is of our making."
+    "The class of a component; the configuration says whether an autoencoder is of our making."
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
-    ours = dict(vae=PatchAutoencoder, unet=WienerUNet).get(part)
-    name = json.loads((folder/'config.json').read_text())['_class_name'] if ours and (folder/'config.json').is_file() else None
-    return ours if ours and name == ours.__name__ else getattr(diffusers, _PARTS[part])
+    ours = part == 'vae' and (folder/'config.json').is_file() and json.loads((folder/'config.json').read_text())['_class_name'] == PatchAutoencoder.__name__
+    return PatchAutoencoder if ours else getattr(diffusers, _PARTS[part])
 
 def load_part(
     folder: Path, part: str,        # a sub-folder of a checkpoint

@@ -15,7 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, VectorQuantizer
 from diffusers.models.autoencoders.vq_model import VQEncoderOutput
 
-from .autoencoder import Mend, principal_components
+from .autoencoder import Decoder, principal_components
 
 # %% ../../nbs/api/editors/02_vq.ipynb #195b22df
 def nearest(
@@ -48,12 +48,12 @@ def k_means(
 class BlockVq(ModelMixin, ConfigMixin):
     "Vector quantiser of pixel blocks, with the methods of diffusers' `VQModel`. Pixels (n 3 H W) in 0..1; latents (n d H/p W/p); tokens long."
     @register_to_config
-    def __init__(self, patch_size: int = 8, latent_channels: int = 40, num_vq_embeddings: int = 4096, width: int = 96, depth: int = 3):
+    def __init__(self, patch_size: int = 8, latent_channels: int = 40, num_vq_embeddings: int = 4096, widths: tuple = (96, 128), depth: int = 2):
         super().__init__()
         self.register_buffer('components', torch.zeros(3 * patch_size**2, latent_channels))
         self.register_buffer('mean', torch.zeros(3 * patch_size**2))
         self.quantize = VectorQuantizer(num_vq_embeddings, latent_channels, beta=.25).requires_grad_(False)
-        self.mend = Mend(width, depth)
+        self.decoder = Decoder(latent_channels, patch_size, widths, depth).to(memory_format=torch.channels_last)
 
     def encode(self, x: torch.Tensor) -> VQEncoderOutput:
         "Pixels to linear codes, not yet rounded to the codebook."
@@ -68,7 +68,7 @@ class BlockVq(ModelMixin, ConfigMixin):
     def decode(self, h: torch.Tensor, force_not_quantize: bool = False, shape: Optional[tuple] = None) -> DecoderOutput:
         "Latents, or with `force_not_quantize` tokens of a `shape` (n h w d), to pixels."
         latents = self.quantize.get_codebook_entry(h, shape) if force_not_quantize else self.quantize(h)[0]
-        return DecoderOutput(self.mend(self.blocks(latents)))
+        return DecoderOutput(self.blocks(latents) + self.decoder(latents))
 
 # %% ../../nbs/api/editors/02_vq.ipynb #9834bf7e
 def from_pictures(
@@ -76,7 +76,7 @@ def from_pictures(
     steps: int = 6,         # of k-means
     **config,               # arguments of `BlockVq`
 ) -> BlockVq:
-    "A quantiser whose code and codebook are computed from pictures; its mending network is untrained."
+    "A quantiser whose code and codebook are computed from pictures; its network is untrained."
     vq = BlockVq(**config)
     components, mean, _ = principal_components(pixels, vq.config.patch_size, vq.config.latent_channels)
     vq.components.copy_(components); vq.mean.copy_(mean)

@@ -11,6 +11,8 @@ import warnings
 import torch
 import torch.nn.functional as F
 
+from ..core import Note
+
 # %% ../../nbs/api/losses/01_direction.ipynb #30737a93
 SHORTEST = 1e-4     # steps between unit vectors that are shorter than this are rounding
 
@@ -34,5 +36,5 @@ def direction_loss(
     wanted = direction(text, source_text)
     if not wanted.any():
         warnings.warn('prompt and source text mean the same to CLIP: the direction term is 1 for every box and decides nothing. '
-                      'Let the prompt say what should be new.', stacklevel=2)
+                      'Let the prompt say what should be new.', Note, stacklevel=2)
     return 1 - direction(edits, source_image) @ wanted

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from PIL import Image
 
+import regionedit
+
 # %% ../../nbs/api/pocket/00_sprites.ipynb #772e3cc7
-_FOLDER = Path(__file__).parent/'data' if '__file__' in globals() else Path('../../../regionedit/pocket/data')
+_FOLDER = Path(regionedit.__file__).parent/'pocket'/'data'
 _CONCEPTS = json.loads((_FOLDER/'concepts.json').read_text())
 CONCEPTS = tuple(c['name'] for c in _CONCEPTS)            # 72 names, in atlas order
 COLOURS = {c['name']: c['colour'] for c in _CONCEPTS}     # name -> colour, '' where the styles differ

@@ -8,10 +8,11 @@ __all__ = ['NAMES', 'EXAMPLES', 'weights_folder', 'example']
 # %% ../../nbs/api/pocket/10_bundled.ipynb #fdb05d1c
 from pathlib import Path
 
+import regionedit
 from ..core import ModelNotAvailable
 
 # %% ../../nbs/api/pocket/10_bundled.ipynb #2b723560
-_MODELS = Path(__file__).parent/'models' if '__file__' in globals() else Path('../../../regionedit/pocket/models')
+_MODELS = Path(regionedit.__file__).parent/'pocket'/'models'
 NAMES = ('vit', 'clip', 'diffusion', 'maskgit')     # models the package carries
 
 def weights_folder(
