@@ -5,9 +5,10 @@
     python tools/stamp_lessons.py --pages nbs/api nbs/index.ipynb --resume
 
 Each notebook runs in a process of its own, one after the other. In a lesson, the line of the first cell that begins with
-`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette; views of widgets, which mean nothing
-without their process, are left out; the rest is cleaned as `nbdev_clean` does it. A notebook that fails stays as it was, and is named
-at the end. After an interruption or a failure, --resume skips what the last round has done and nobody has changed since.
+`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette; of a widget, which means nothing
+without its process, only the line that says where its picture is; the rest is cleaned as `nbdev_clean` does it. A notebook that
+fails stays as it was, and is named at the end. After an interruption or a failure, --resume skips what the last round has done and
+nobody has changed since.
 """
 import argparse, base64, hashlib, io, json, os, platform, sys, time
 from datetime import date
@@ -51,7 +52,7 @@ def tidy(notebook):
     "Outputs as they are stored."
     for cell in notebook.cells:
         if cell.cell_type != 'code': continue
-        cell.outputs = [o for o in cell.outputs if VIEW not in o.get('data', {})]
+        cell.outputs = [o for o in cell.outputs if o.get('data', {}).pop(VIEW, None) is None or 'picture()' in o.data.get('text/plain', '')]
         for o in cell.outputs:
             if 'image/png' in o.get('data', {}): o.data['image/png'] = smaller(o.data['image/png'])
 
