@@ -202,6 +202,6 @@ def test_a_students_copy_fails_at_the_exercises_and_nowhere_else(name, monkeypat
     import nbclient
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
     notebook = student_copy(nbformat.read(NBS/name, as_version=4))
-    nbclient.NotebookClient(notebook, timeout=900, kernel_name='python3', allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name='python3', allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
     errors = {i: o.evalue for i, c in enumerate(notebook.cells) if c.cell_type == 'code' for o in c.outputs if o.output_type == 'error'}
     assert errors == {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}

@@ -28,7 +28,7 @@ def find_pages(paths: list) -> list:
 def execute(notebook, folder: Path, timeout: int) -> tuple:
     "Run all cells in a new process; seconds of the cells, and peak resident bytes of the process."
     import nbclient, nbformat
-    client = nbclient.NotebookClient(notebook, timeout=timeout, kernel_name='python3', store_widget_state=False, resources={'metadata': {'path': str(folder)}})
+    client = nbclient.NotebookClient(notebook, timeout=timeout, startup_timeout=300, kernel_name='python3', store_widget_state=False, resources={'metadata': {'path': str(folder)}})
     with client.setup_kernel():
         start = time.perf_counter()
         for i, cell in enumerate(notebook.cells): client.execute_cell(cell, i)
@@ -99,7 +99,10 @@ def main() -> int:
         name = page.relative_to(ROOT).as_posix()
         if done.get(name) == digest(page): print(f'{name:44} done before'); continue
         try: print(f'{name:44} {refresh(page, args.timeout)}', flush=True)
-        except Exception as error: failed.append(f'{name}: {str(error).strip().splitlines()[-1]}'); print(f'{name:44} FAILED', flush=True); continue
+        except Exception as error:
+            failed.append(f'{name}: {str(error).strip().splitlines()[-1]}')
+            print(f'{name:44} FAILED: {error}', flush=True)
+            continue
         done[name] = digest(page)
         STATE.parent.mkdir(exist_ok=True)
         STATE.write_text(json.dumps(done, indent=1))
