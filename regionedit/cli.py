@@ -13,6 +13,7 @@ import argparse, json, sys, warnings
 from pathlib import Path
 
 from .batch import add_batch_command, command_batch
+from .bench.command import add_bench_command, command_bench
 from .config import Config, FIELDS_HELP, RANGES
 from .core import ModelNotAvailable, check_out, check_text
 from .course import add_lab_command, command_lab
@@ -66,6 +67,7 @@ def build_parser() -> Parser:
     option(edit, 'json', action='store_true', help="print result.json on one line and nothing else")
     add_config_options(edit)
     add_batch_command(commands, option, add_model_options, add_config_options)
+    add_bench_command(commands, option)
     train = commands.add_parser('train', help='train a pocket model by its recipe', description='Train a pocket model; a checkpoint is kept, --resume goes on from it.')
     train.add_argument('model', choices=list(RECIPES), help='which model')
     option(train, 'minutes', type=float, default=60, help='training time, all resumed runs together (default: 60)')
@@ -109,7 +111,8 @@ def command_edit(args) -> int:
 RECIPES = dict(     # model -> module of regionedit.pocket, class
     clip=('clip', 'ClipRecipe'), dino=('dino', 'DinoRecipe'), autoencoder=('autoencoder', 'AutoencoderRecipe'),
     decoder=('autoencoder', 'DecoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
-    vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'))
+    vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'), recogniser=('recogniser', 'RecogniserRecipe'),
+    rgn=('rgn', 'RgnRecipe'))
 
 def command_train(args) -> int:
     "`regionedit train`."
@@ -134,7 +137,7 @@ def command_doctor(args) -> int:
     print(f'{"device":16} {"cuda" if torch.cuda.is_available() else "cpu"} (the pocket models need no more than a cpu)')
     print(f'{"hub cache":16} {os.environ.get("HF_HOME", "~/.cache/huggingface")}, not needed by the pocket models')
     missing = 0
-    for name in ('vit', 'clip', 'diffusion'):
+    for name in ('vit', 'clip', 'diffusion', 'rgn'):
         try: print(f'{"pocket " + name:16} {weights_folder(name)}')
         except ModelNotAvailable as error: print(f'{"pocket " + name:16} missing: {error}'); missing = 2
     return missing
@@ -145,7 +148,7 @@ def command_cite(args) -> int:
     return 0
 
 # %% ../nbs/api/15_cli.ipynb #2d5d44d8
-COMMANDS = dict(edit=command_edit, batch=command_batch, train=command_train, lab=command_lab, doctor=command_doctor, cite=command_cite)
+COMMANDS = dict(edit=command_edit, batch=command_batch, bench=command_bench, train=command_train, lab=command_lab, doctor=command_doctor, cite=command_cite)
 
 def tell(message):
     "One line on standard error; odd characters are escaped, they may come from anywhere."

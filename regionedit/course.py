@@ -12,10 +12,11 @@ import hashlib, json, re, shlex, sys
 from pathlib import Path
 from typing import Callable, Union
 
+import regionedit
 from .core import check_out, shown
 
 # %% ../nbs/api/14_course.ipynb #71d7426a
-_PACKAGE = Path(__file__).parent if '__file__' in globals() else Path('../../regionedit')
+_PACKAGE = Path(regionedit.__file__).parent
 
 def lessons() -> list:      # of Path, in the order in which they are read
     "The notebooks of the course. Raises `FileNotFoundError` if the package has lost them."

@@ -6,6 +6,7 @@ import torch
 from regionedit.budget import SEARCHES, Account, fill_within, halving, next_box
 from regionedit.config import CHOICES, Config
 from regionedit.editor import RegionEditor
+from regionedit.estimators import ESTIMATORS
 from regionedit.result import EditResult
 from stubs import StubClip, StubEditor, picture, stub_vit
 
@@ -171,7 +172,7 @@ def test_it_is_saved_with_the_result(editor, tmp_path):
 def test_bad_budgets_are_refused(wrong):
     with pytest.raises(ValueError, match='expected'): Config(**wrong)
 
-@pytest.mark.parametrize('estimator', CHOICES['estimator'])
+@pytest.mark.parametrize('estimator', ESTIMATORS)
 def test_every_estimator_learns_from_a_partial_table(editor, estimator, monkeypatch):
     import regionedit.editor as module
     monkeypatch.setattr(module, 'surrogate_slopes', lambda clip, image, table, *a: torch.ones(*table.index.shape, table.index.shape[1]))

@@ -9,11 +9,11 @@ PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
 # From low to high. A module may import from its own floor and from those below.
 FLOORS = [['core', 'claims', 'summary'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors', 'presets'],
-          ['table'], ['gradients', 'estimators', 'budget', 'learner'], ['result', 'saved', 'editor', 'evidence', 'diagnosis'],
+          ['table'], ['gradients', 'estimators', 'budget', 'learner', 'amortised'], ['result', 'saved', 'editor', 'evidence', 'diagnosis'],
           ['plots', 'widgets', 'batch', 'bench', 'plots_attention', 'plots_choice', 'plots_editors', 'study', 'course'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
-OPENS_POCKET = {'editor', 'widgets', 'cli'}
+OPENS_POCKET = {'editor', 'widgets', 'bench', 'cli'}
 PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; presets may ask it
 
 MODULES = sorted(p for p in PACKAGE.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))

@@ -74,6 +74,7 @@ class Outcome:
     edit: Edit = field(repr=False)
     num_edits: int
     seconds: float
+    best: float = float('nan')      # the highest score of all edits that were looked at
 
 def best_of(
     models,                     # has `vit`, `clip` and `editor`, such as `RegionEditor`
@@ -95,7 +96,7 @@ def run_baseline(
     start = time.perf_counter()
     boxes = BASELINES[name](models, task, config, torch.Generator().manual_seed(task.seed))
     edit, score, count = best_of(models, task, boxes, config)
-    return Outcome(edit.box, score, edit, count, time.perf_counter() - start)
+    return Outcome(edit.box, score, edit, count, time.perf_counter() - start, score)
 
 def run_method(models, task: Task, config: Config) -> Outcome:
     "The method itself on one task, with any estimator and budget."

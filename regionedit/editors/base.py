@@ -72,6 +72,10 @@ class Edit:
         "The source with this edit inside the box, every other pixel bit for bit the source's."
         return paste_edit(source, self.crop, self.window, self.box)
 
+    def painted(self, size: tuple) -> Image.Image:      # mode L: 255 where the edit shows
+        "What of a picture of this size is the editor's."
+        return box_mask(self.box, size)
+
 def window_and_mask(
     image: Image.Image,
     box: tuple,         # XYXY int, pixels

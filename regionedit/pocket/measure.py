@@ -7,6 +7,7 @@ __all__ = ['anchor_hits', 'centre_map', 'anchor_table', 'names_of', 'another', '
            'autoencoder_psnr', 'main']
 
 # %% ../../nbs/api/pocket/08_measure.ipynb #3136a2bb
+from functools import lru_cache
 import argparse, json
 from typing import Iterable
 
@@ -54,10 +55,12 @@ def anchor_table(vit, seeds: Iterable) -> dict:      # name of the map -> hit ra
     return {name: anchor_hits(m, seeds) for name, m in maps.items()}
 
 # %% ../../nbs/api/pocket/08_measure.ipynb #e37b5175
+@lru_cache(4)
+def _concept_texts(clip): return clip.encode_texts([article(c) for c in CONCEPTS])
+
 def names_of(clip, images: list) -> list:           # of concept names
     "Which concept each picture shows, out of all, by the pocket CLIP."
-    text = clip.encode_texts([article(c) for c in CONCEPTS])
-    return [CONCEPTS[i] for i in (clip.encode_images(images).pooled @ text.T).argmax(1).tolist()]
+    return [CONCEPTS[i] for i in (clip.encode_images(images).pooled @ _concept_texts(clip).T).argmax(1).tolist()]
 
 def another(seed: int, name: str) -> str:
     "A concept other than `name`, decided by the seed."

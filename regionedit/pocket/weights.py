@@ -13,7 +13,7 @@ from ..core import ModelNotAvailable
 
 # %% ../../nbs/api/pocket/10_bundled.ipynb #2b723560
 _MODELS = Path(regionedit.__file__).parent/'pocket'/'models'
-NAMES = ('vit', 'clip', 'diffusion', 'maskgit')     # models the package carries
+NAMES = ('vit', 'clip', 'diffusion', 'maskgit', 'recogniser', 'rgn')     # models the package carries
 
 def weights_folder(
     name: str,      # one of `NAMES`
