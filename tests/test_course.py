@@ -100,6 +100,13 @@ def test_a_removed_lesson_comes_back(shipped, tmp_path):
     (tmp_path/'work'/'01_b.ipynb').unlink()
     assert copy_course(tmp_path/'work') == [] and (tmp_path/'work'/'01_b.ipynb').exists()
 
+def test_links_lead_to_what_is_there(shipped, tmp_path):
+    lesson = small_lesson()
+    lesson.cells[0].source = '# One\n\n[a](../api/losses/00_text.ipynb), [b](01_b.ipynb), ![c](../x.png)'
+    nbformat.write(lesson, shipped/'00_a.ipynb')
+    copy_course(tmp_path/'work')
+    assert source_of(tmp_path/'work'/'00_a.ipynb', 0) == f'# One\n\n[a]({course.SITE}/api/losses/00_text.html), [b](01_b.ipynb), ![c](../x.png)'
+
 # the command
 
 @pytest.fixture
@@ -163,6 +170,7 @@ def test_a_lesson_has_its_parts(name):
     assert len(re.findall(r'^\*Run time and memory: .+\*$', first, re.M)) == 1
     assert f'](https://colab.research.google.com/github/regionedit/regionedit/blob/main/nbs/course/{name})' in first
     for part in ('Goals', 'What goes wrong', 'Summary', 'Exercises'): assert re.search(rf'^##? {part}', text, re.M | re.I), f'a heading "## {part}"'
+    for link in re.findall(r'\]\(([^):#]+\.ipynb)', text): assert (NBS/link).exists(), f'no page at {link}'
     assert '<details>' in text and '<summary>' in text and text.count('<details>') == text.count('</details>'), 'a hint to unfold'
 
 @pytest.mark.parametrize('name', LESSONS)
@@ -194,6 +202,6 @@ def test_a_students_copy_fails_at_the_exercises_and_nowhere_else(name, monkeypat
     import nbclient
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
     notebook = student_copy(nbformat.read(NBS/name, as_version=4))
-    nbclient.NotebookClient(notebook, timeout=900, kernel_name='python3', allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name='python3', allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
     errors = {i: o.evalue for i, c in enumerate(notebook.cells) if c.cell_type == 'code' for o in c.outputs if o.output_type == 'error'}
     assert errors == {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}

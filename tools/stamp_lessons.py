@@ -5,9 +5,10 @@
     python tools/stamp_lessons.py --pages nbs/api nbs/index.ipynb --resume
 
 Each notebook runs in a process of its own, one after the other. In a lesson, the line of the first cell that begins with
-`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette; views of widgets, which mean nothing
-without their process, are left out; the rest is cleaned as `nbdev_clean` does it. A notebook that fails stays as it was, and is named
-at the end. After an interruption or a failure, --resume skips what the last round has done and nobody has changed since.
+`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette; of a widget, which means nothing
+without its process, only the line that says where its picture is; the rest is cleaned as `nbdev_clean` does it. A notebook that
+fails stays as it was, and is named at the end. After an interruption or a failure, --resume skips what the last round has done and
+nobody has changed since.
 """
 import argparse, base64, hashlib, io, json, os, platform, sys, time
 from datetime import date
@@ -27,7 +28,7 @@ def find_pages(paths: list) -> list:
 def execute(notebook, folder: Path, timeout: int) -> tuple:
     "Run all cells in a new process; seconds of the cells, and peak resident bytes of the process."
     import nbclient, nbformat
-    client = nbclient.NotebookClient(notebook, timeout=timeout, kernel_name='python3', store_widget_state=False, resources={'metadata': {'path': str(folder)}})
+    client = nbclient.NotebookClient(notebook, timeout=timeout, startup_timeout=300, kernel_name='python3', store_widget_state=False, resources={'metadata': {'path': str(folder)}})
     with client.setup_kernel():
         start = time.perf_counter()
         for i, cell in enumerate(notebook.cells): client.execute_cell(cell, i)
@@ -51,7 +52,7 @@ def tidy(notebook):
     "Outputs as they are stored."
     for cell in notebook.cells:
         if cell.cell_type != 'code': continue
-        cell.outputs = [o for o in cell.outputs if VIEW not in o.get('data', {})]
+        cell.outputs = [o for o in cell.outputs if o.get('data', {}).pop(VIEW, None) is None or 'picture()' in o.data.get('text/plain', '')]
         for o in cell.outputs:
             if 'image/png' in o.get('data', {}): o.data['image/png'] = smaller(o.data['image/png'])
 
@@ -98,7 +99,10 @@ def main() -> int:
         name = page.relative_to(ROOT).as_posix()
         if done.get(name) == digest(page): print(f'{name:44} done before'); continue
         try: print(f'{name:44} {refresh(page, args.timeout)}', flush=True)
-        except Exception as error: failed.append(f'{name}: {str(error).strip().splitlines()[-1]}'); print(f'{name:44} FAILED', flush=True); continue
+        except Exception as error:
+            failed.append(f'{name}: {str(error).strip().splitlines()[-1]}')
+            print(f'{name:44} FAILED: {error}', flush=True)
+            continue
         done[name] = digest(page)
         STATE.parent.mkdir(exist_ok=True)
         STATE.write_text(json.dumps(done, indent=1))
