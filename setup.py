@@ -1,15 +1,29 @@
 """Installs regionedit; every fact comes from settings.ini, nbdev's configuration."""
 from configparser import ConfigParser
 from pathlib import Path
+from shutil import copy, rmtree
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
 
+
+class BuildWithCourse(build_py):
+    "Copies the course into the package; a clone and an editable install read nbs/course itself."
+    def run(self):
+        super().run()
+        if getattr(self, "editable_mode", False): return
+        target = Path(self.build_lib) / "regionedit" / "course_data"
+        rmtree(target, ignore_errors=True)      # a build folder may hold lessons of another name
+        target.mkdir(parents=True)
+        for page in sorted((here / "nbs" / "course").glob("[0-9]*.ipynb")): copy(page, target)
+
 setup(
+    cmdclass={"build_py": BuildWithCourse},
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
