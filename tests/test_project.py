@@ -9,7 +9,8 @@ PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
 # From low to high. A module may import from its own floor and from those below.
 FLOORS = [['core', 'claims'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors', 'presets'], ['table'],
-          ['gradients', 'estimators', 'budget', 'learner'], ['result', 'saved', 'editor'], ['plots', 'widgets', 'batch', 'bench', 'course'], ['cli']]
+          ['gradients', 'estimators', 'budget', 'learner'], ['result', 'saved', 'editor', 'evidence', 'diagnosis'],
+          ['plots', 'plots_attention', 'plots_choice', 'plots_editors', 'widgets', 'batch', 'bench', 'course', 'study'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
 OPENS_POCKET = {'editor', 'widgets', 'cli'}
