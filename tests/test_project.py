@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
 # From low to high. A module may import from its own floor and from those below.
-FLOORS = [['core', 'claims'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors', 'presets'], ['table'],
+FLOORS = [['core', 'claims'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors', 'presets', 'refine'], ['table'],
           ['gradients', 'estimators', 'budget', 'learner'], ['result', 'saved', 'editor'], ['plots', 'widgets', 'batch', 'bench'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
