@@ -104,7 +104,7 @@ def command_edit(args) -> int:
     return 0
 
 # %% ../nbs/api/15_cli.ipynb #91890595
-RECIPES = dict(clip='ClipRecipe', dino='DinoRecipe', autoencoder='AutoencoderRecipe', diffusion='DiffusionRecipe')   # in regionedit.pocket.NAME
+RECIPES = dict(clip='ClipRecipe', dino='DinoRecipe', autoencoder='AutoencoderRecipe', diffusion='DiffusionRecipe', rgn='RgnRecipe')   # in regionedit.pocket.NAME
 
 def command_train(args) -> int:
     "`regionedit train`."
@@ -128,7 +128,7 @@ def command_doctor(args) -> int:
     print(f'{"device":16} {"cuda" if torch.cuda.is_available() else "cpu"} (the pocket models need no more than a cpu)')
     print(f'{"hub cache":16} {os.environ.get("HF_HOME", "~/.cache/huggingface")}, not needed by the pocket models')
     missing = 0
-    for name in ('vit', 'clip', 'diffusion'):
+    for name in ('vit', 'clip', 'diffusion', 'rgn'):
         try: print(f'{"pocket " + name:16} {weights_folder(name)}')
         except ModelNotAvailable as error: print(f'{"pocket " + name:16} missing: {error}'); missing = 2
     return missing

@@ -8,6 +8,7 @@ __all__ = ['WORKING_SIDE', 'working_copy', 'library_versions', 'stage', 'RegionE
 # %% ../nbs/api/11_editor.ipynb #10b2749f
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import time, warnings
@@ -16,6 +17,7 @@ from typing import Callable, Optional, Union
 from PIL import Image
 import torch
 
+from .amortised import choices, fill_chosen, load_network, look_at
 from .anchors import choose_anchors
 from .attention import attend, load_vit
 from .budget import fill_within
@@ -26,6 +28,7 @@ from .editors.base import Edit, load_editor
 from .estimators import ESTIMATORS, surrogate_slopes
 from .learner import learn
 from .presets import Preset, choose_device, get_preset
+from .pocket.weights import weights_folder
 from .proposals import RegionGenerator, proposal_sizes, propose, roi_features
 from .ranking import rank, scores
 from .result import Candidate, EditResult
@@ -57,8 +60,9 @@ def stage(seconds: dict, name: str):
 # %% ../nbs/api/11_editor.ipynb #ddd55f7e
 class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
-    def __init__(self, vit, clip, editor, preset: str = 'custom'):
+    def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
+        self.rgn = rgn          # a `TextRegionNetwork` for estimator='amortised'; None: the bundled one
         self.cache = EditCache()
 
     @classmethod
@@ -112,18 +116,26 @@ def run(self, picture, prompt, source, config, progress=False, callback_on_step_
     with stage(seconds, 'propose'):
         boxes = propose(anchors, proposal_sizes(config.num_proposals, config.min_size, config.max_size), work.size)
         features = roi_features(attention.features, boxes, work.size, method=config.roi)
+        logits = self._foresee(work, boxes, attention, features, prompt, source) if config.estimator == 'amortised' else None
     with stage(seconds, 'edit'):
-        table = fill_within(work, boxes, prompt, source, self.editor, self.clip, config, self.cache, progress=progress, callback_on_step_end=callback_on_step_end, detail=picture)
+        fill = fill_within if logits is None else partial(fill_chosen, logits)
+        table = fill(work, boxes, prompt, source, self.editor, self.clip, config, self.cache, progress=progress, callback_on_step_end=callback_on_step_end, detail=picture)
     with stage(seconds, 'select'):
-        slopes = surrogate_slopes(self.clip, work, table, prompt, source, config) if ESTIMATORS[config.estimator].needs_slopes else None
+        slopes = surrogate_slopes(self.clip, work, table, prompt, source, config) if logits is None and ESTIMATORS[config.estimator].needs_slopes else None
         table = _in_input_pixels(table, work.size, picture.size)
-        trajectory = learn(RegionGenerator(features.shape[2], config.num_proposals, seed=config.seed % 2**32), features, table, config, slopes=slopes)
+        trajectory = foreseen(logits, table, config) if logits is not None else learn(
+            RegionGenerator(features.shape[2], config.num_proposals, seed=config.seed % 2**32), features, table, config, slopes=slopes)
     with stage(seconds, 'rank'):
         candidates = _candidates(table, trajectory.chosen[-1], anchors, config, work.size, picture)
     seconds['total'] = round(sum(seconds.values()), 3)
     return EditResult(picture, prompt, source, candidates, table, trajectory, config, self.preset, seconds, library_versions(), attention.mean)
 
-RegionEditor.run = run
+def _foresee(self, work, boxes, attention, features, prompt, source) -> torch.Tensor:      # (k m) float
+    "What the trained region network makes of the proposals, without an edit."
+    if self.rgn is None: self.rgn = load_network(weights_folder('rgn'))
+    return foresee(self.rgn, self.clip, work, boxes, attention, features, prompt, source)
+
+RegionEditor.run, RegionEditor._foresee = run, _foresee
 
 # %% ../nbs/api/11_editor.ipynb #dc0b056b
 def _in_input_pixels(table, work: tuple, size: tuple):

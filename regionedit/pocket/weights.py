@@ -12,7 +12,7 @@ from ..core import ModelNotAvailable
 
 # %% ../../nbs/api/pocket/10_bundled.ipynb #2b723560
 _MODELS = Path(__file__).parent/'models' if '__file__' in globals() else Path('../../../regionedit/pocket/models')
-NAMES = ('vit', 'clip', 'diffusion', 'maskgit')     # models the package carries
+NAMES = ('vit', 'clip', 'diffusion', 'maskgit', 'rgn')     # models the package carries
 
 def weights_folder(
     name: str,      # one of `NAMES`
