@@ -39,7 +39,7 @@ from ..proposals import proposal_sizes, propose, roi_features
 from ..ranking import scores
 from ..table import EditTable, distinct, fill_table, measure
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #ae2fd4ba
+# %% ../../nbs/api/pocket/12_rgn.ipynb #65ab690e
 HELD_OUT = CONCEPTS[5::12]                  # neither shown nor asked for in training
 SEEN = tuple(c for c in CONCEPTS if c not in HELD_OUT)
 STYLES_SEEN = STYLES[:2]                    # the third is kept for measuring
@@ -62,7 +62,7 @@ def oracle_edits(
         edits.append(Edit(box, box, patch))
     return tuple(edits)
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #c752767a
+# %% ../../nbs/api/pocket/12_rgn.ipynb #b5cb4982
 def wanted(rng, scene: Scene, concepts: tuple = CONCEPTS, styles: tuple = STYLES) -> dict:
     "A thing that is not in the scene, as `oracle_edits` wants it."
     others = [c for c in concepts if c not in {o.name for o in scene.objects}]
@@ -96,7 +96,7 @@ def observe_seed(seed: int, vit, clip) -> dict:
     edits = oracle_edits(scene, [tuple(b) for b in boxes.flatten(0, 1).tolist()], **what)
     return dict(observe(vit, clip, scene, boxes, attention, edits), wanted=torch.tensor(CONCEPTS.index(what['name'])))
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #2cb9bb9d
+# %% ../../nbs/api/pocket/12_rgn.ipynb #464ddf55
 def prepare(
     path: Path,                 # of the file, or of its beginning
     seeds: list, vit, clip,
@@ -115,7 +115,7 @@ def prepare(
         save_file(known, path.with_suffix('.partial')); os.replace(path.with_suffix('.partial'), path)
     return {k: v[:len(seeds)] for k, v in known.items()}
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #3df0d4e8
+# %% ../../nbs/api/pocket/12_rgn.ipynb #e3a4c877
 def texts_for(
     rng, layout: Layout,
     name: str,              # of the wanted thing
@@ -137,7 +137,7 @@ def losses_of(
     rows = [direction_loss(*row) + clip_loss(row[0], row[2]) for row in zip(table['edits'].float(), table['picture'].float(), prompt, source)]
     return torch.stack(rows) + table['str'].float()
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #a2b5a946
+# %% ../../nbs/api/pocket/12_rgn.ipynb #2689ef53
 @torch.no_grad()
 def word_features(clip, seeds: list, wanted: list, count: int) -> tuple:     # prompts, sources: (n count e) float
     "CLIP's features of several wordings for each training scene."
@@ -182,7 +182,7 @@ class RgnRecipe(Recipe):
 
     def save(self, model, folder): save_network(model, folder)
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #7c954f7d
+# %% ../../nbs/api/pocket/12_rgn.ipynb #0f8f9c94
 @dataclass(frozen=True)
 class Trial:
     "A picture with its texts and its full table, and what the world knows."
@@ -220,7 +220,7 @@ def try_scene(models, network, seed: int, scene_args: dict, whole, oracle: bool 
     crops = models.clip.encode_images([scene.image.crop(b) for b in flat]).pooled
     return Trial(scene.objects[number].box, table, logits, (crops @ models.clip.encode_texts([source])[0]).view(boxes.shape[:2]))
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #e5cd1ab1
+# %% ../../nbs/api/pocket/12_rgn.ipynb #5a5ef02d
 def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are edited
     "What each rule edits; the best score among them is its result."
     k, m = trial.logits.shape
@@ -246,7 +246,7 @@ def compare_rules(trials: list) -> dict:      # rule -> mean of every measure
     rows = [{name: outcome(t, *picked) for name, picked in rules(t).items()} for t in trials]
     return {name: {k: round(float(np.mean([r[name][k] for r in rows])), 3) for k in rows[0][name]} for name in rows[0]}
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #b9fa32e6
+# %% ../../nbs/api/pocket/12_rgn.ipynb #cdd5ead1
 def try_scenes(models, network, case: str, seeds: Iterable, oracle: bool = True, progress: bool = False, **steps) -> list:      # of Trial
     "The scenes of a case; what the oracle's tables need is encoded in bfloat16."
     with torch.autocast('cpu', torch.bfloat16, enabled=oracle):
@@ -269,5 +269,5 @@ def main():
             print(json.dumps({f'{kind}, {case}': row}), flush=True)
             if args.out: args.out.write_text(json.dumps(dict(scenes_each=args.scenes, preset=args.preset, **found), indent=1) + '\n')
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #0cf8a6a0
+# %% ../../nbs/api/pocket/12_rgn.ipynb #88e67ce4
 if __name__ == '__main__' and '__file__' in globals(): main()
