@@ -62,8 +62,9 @@ def test_places_by_hand():
 
 # the network
 
-def sight(n=2, p=6, seed=0): return Sight(numbers(n, p, 192, seed=seed), *(torch.nn.functional.normalize(numbers(*s, 256, seed=seed + 1), dim=-1) if s else numbers(n, p, 5, seed=seed + 2)
-                                        for s in ((n, p), None, (n,), (n,), (n,))))
+def sight(n=2, p=6):
+    unit = lambda *shape, seed: torch.nn.functional.normalize(numbers(*shape, seed=seed), dim=-1)
+    return Sight(numbers(n, p, 192), unit(n, p, 256, seed=1), numbers(n, p, 5, seed=2), *(unit(n, 256, seed=i) for i in (3, 4, 5)))
 
 def test_boxes_have_no_order_and_pictures_do_not_meet(network):
     all_of_it = sight()
