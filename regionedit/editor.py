@@ -17,7 +17,7 @@ from typing import Callable, Optional, Union
 from PIL import Image
 import torch
 
-from .amortised import choices, fill_chosen, load_network, look_at
+from .amortised import fill_chosen, foresee, foreseen, load_network
 from .anchors import choose_anchors
 from .attention import attend, load_vit
 from .budget import fill_within
