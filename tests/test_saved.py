@@ -311,3 +311,13 @@ def test_plots_draw_a_loaded_result_without_any_model(result, tmp_path, monkeypa
     plots.show_terms(loaded.table.terms['str'], chosen=loaded.trajectory.chosen[-1]); plots.show_trajectory(loaded.trajectory.expected_loss, loaded.trajectory.probabilities)
     plots.show_candidates([c.image for c in loaded.candidates], [c.score for c in loaded.candidates]); plots.compare(loaded.source_image, loaded.image, loaded.box)
     assert loaded._repr_png_()[:4] == loaded.table._repr_png_()[:4] == b'\x89PNG'
+
+def test_widgets_open_a_loaded_result_without_any_model(result, tmp_path, monkeypatch):
+    "Also one with a loss that is no number."
+    explore = pytest.importorskip('regionedit.widgets.explore')
+    terms = dict(result.table.terms, str=torch.tensor([[.5, torch.nan, .25], [.1, .2, .3]]))
+    for i, r in enumerate((result, replace(result, table=replace(result.table, terms=terms)))): r.save(tmp_path/str(i))
+    for name in ('timm', 'open_clip', 'diffusers', 'transformers', 'torchvision'): monkeypatch.setitem(sys.modules, name, None)
+    for i in range(2):
+        shown = EditResult.load(tmp_path/str(i)).explore()
+        assert isinstance(shown, explore.Explorer) and shown.picture().width > 500
