@@ -15,9 +15,9 @@ from PIL import Image
 
 from .editors.base import Edit
 
-# %% ../nbs/api/06_refine.ipynb #fb1c963d
-GRID = 8            # patches across and down a box, fewer in a box of fewer pixels
-LEAST = .06         # difference from which a patch shows the edit; chosen on validation scenes
+# %% ../nbs/api/06_refine.ipynb #70f60a2f
+GRID = 16           # patches across and down a box, fewer in a box of fewer pixels
+LEAST = .12         # difference from which a patch shows the edit
 
 def patch_difference(
     edit: Edit, image: Image.Image,     # boxes in pixels of `image`

@@ -76,14 +76,14 @@ def _of_baseline(name: str) -> Callable: return lambda models, task, config: run
 METHODS |= {name: _of_baseline(name) for name in BASELINES}
 METHODS['topk-random'] = lambda models, task, config: run_baseline('dino-random', models, task, replace(config, anchors='topk'))
 
-# %% ../../nbs/api/bench/04_methods.ipynb #e3322413
+# %% ../../nbs/api/bench/04_methods.ipynb #074b344f
 @method('diffedit')
 def run_diffedit(models, task: Task, config: Config) -> Outcome:
     "One edit in the box that the denoiser's own difference suggests."
     start = time.perf_counter()
     box = diffedit_box(models.editor, task.image, task.source, task.prompt, task.seed)
     edit, score, count = best_of(models, task, torch.tensor([box]), config)
-    return Outcome(edit.box, score, edit, count, time.perf_counter() - start)
+    return Outcome(edit.box, score, edit, count, time.perf_counter() - start, score)
 
 def methods_for(models) -> list:        # of names
     "The methods that these models can run: DiffEdit needs a denoiser with latents."
