@@ -22,6 +22,7 @@ class Config:
     min_size: float = .2
     max_size: float = .6
     roi: str = 'pool'
+    mask: str = 'box'
     lambda_clip: float = 1.
     lambda_dir: float = 1.
     lambda_str: float = 1.
@@ -48,7 +49,7 @@ class Config:
         return asdict(self)
 
 # %% ../nbs/api/01_config.ipynb #c693b9eb
-CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'), search=('halving', 'random'))
+CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'), estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'), search=('halving', 'random'))
 RANGES = dict(      # field -> kind, lowest, highest value
     num_anchors=(int, 1, 256), num_proposals=(int, 1, 64), min_size=(float, .01, 1), max_size=(float, .01, 1),
     lambda_clip=(float, 0, 1e6), lambda_dir=(float, 0, 1e6), lambda_str=(float, 0, 1e6), alpha=(float, 0, 1e6), beta=(float, 0, 1e6),
@@ -57,6 +58,7 @@ RANGES = dict(      # field -> kind, lowest, highest value
 FIELDS_HELP = dict(
     num_anchors='K, anchor points', num_proposals='M, box sizes tried at each anchor', anchors='how anchors are chosen: spread or topk',
     min_size="smallest box side, share of the picture's shorter side", max_size='largest box side, same unit', roi='features of a box: pool or align',
+    mask='what of a box may change: box or patches',
     lambda_clip='weight of the text loss', lambda_dir='weight of the direction loss', lambda_str='weight of the structure loss',
     alpha='weight of text similarity in the ranking', beta='weight of similarity to the source in the ranking', estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; amortised: it has learned before',
     learning_steps='optimiser steps of the region network', lr='learning rate of the region network', entropy='weight of the entropy bonus at the first learning step', num_inference_steps='steps of the editor',

@@ -119,7 +119,7 @@ def run(self, picture, prompt, source, config, progress=False, callback_on_step_
         logits = self._foresee(work, boxes, attention, features, prompt, source) if config.estimator == 'amortised' else None
     with stage(seconds, 'edit'):
         fill = fill_within if logits is None else partial(fill_chosen, logits)
-        table = fill(work, boxes, prompt, source, self.editor, self.clip, config, self.cache, progress=progress, callback_on_step_end=callback_on_step_end, detail=picture)
+        table = fill(work, boxes, prompt, source, self.editor, self.clip, config, self.cache, progress=progress, callback_on_step_end=callback_on_step_end, detail=picture, mask=config.mask)
     with stage(seconds, 'select'):
         slopes = surrogate_slopes(self.clip, work, table, prompt, source, config) if logits is None and ESTIMATORS[config.estimator].needs_slopes else None
         table = _in_input_pixels(table, work.size, picture.size)
@@ -141,7 +141,7 @@ RegionEditor.run, RegionEditor._foresee = run, _foresee
 def _in_input_pixels(table, work: tuple, size: tuple):
     "The table with boxes and edits placed in the picture at its own size."
     if work == size: return table
-    edits = tuple(Edit(scale_box(e.box, work, size), scale_box(e.window, work, size), e.crop) for e in table.edits)
+    edits = tuple(Edit(scale_box(e.box, work, size), scale_box(e.window, work, size), e.crop, e.patches) for e in table.edits)
     return replace(table, boxes=torch.tensor([[scale_box(b, work, size) for b in row] for row in table.boxes.tolist()]), edits=edits)
 
 def _candidates(table, chosen, anchors, config, work: tuple, picture) -> list:

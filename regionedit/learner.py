@@ -77,7 +77,7 @@ class GradientCheck(Callback):
     def before_fit(self, learner): self.start = [p.detach().clone() for p in learner.network.parameters()]
     def after_fit(self, learner):
         self.moved = [bool((p != s).any()) for p, s in zip(learner.network.parameters(), self.start)]
-        choice = bool((learner.losses != learner.losses[:, :1]).any())      # one proposal, or all equally good: nothing to learn
+        choice = bool((learner.losses != learner.losses[:, :1]).any() and learner.features.any())      # one proposal, all equally good, or nothing seen: nothing to learn
         if learner.estimator.learns and learner.step and choice and not all(self.moved): raise RuntimeError('no gradient reached some parameters of the region network; check the estimator')
 
 # %% ../nbs/api/09_learner.ipynb #49f3d3d2
@@ -139,4 +139,5 @@ def contrast(
     "Features less their mean over the picture's anchors, at one scale."
     centred = features - features.mean(0, keepdim=True)
     if centred.std() <= 1e-4 * features.std(): centred = features
-    return centred * (scale / centred.std().clamp(min=1e-12))
+    size, largest = centred.std(), centred.abs().max()
+    return centred * (scale / (size if size > 1e-6 * largest else largest).clamp(min=1e-12))      # all alike: no deviation to go by

@@ -26,9 +26,11 @@ def propose(
     anchors: torch.Tensor,      # (k 2) float, (x, y) pixels
     sizes: torch.Tensor,        # (m) float, share of the picture's shorter side
     size: tuple,                # (width, height) of the picture, pixels
-) -> torch.Tensor:              # (k m 4) long, XYXY pixels, half-open
-    "Squares centred on each anchor, cut at the border, never empty."
-    side = (sizes.double() * min(size)).round().clamp(min=1)[:, None]              # (m 1)
+    aspects: tuple = (1.,),     # width over height; a box keeps the area of its size's square
+) -> torch.Tensor:              # (k m 4) long, XYXY pixels, half-open; with several aspects (k m*a 4), those of one size together
+    "Boxes centred on each anchor, squares by default, cut at the border, never empty."
+    stretch = torch.tensor([(a, 1 / a) for a in aspects], dtype=torch.double, device=sizes.device).sqrt()
+    side = (sizes.double()[:, None, None] * min(size) * stretch).flatten(0, 1).round().clamp(min=1)    # (m*a 2)
     start = (anchors.double()[:, None] - side / 2 + .5).floor()                     # (k m 2)
     limit = torch.tensor(size, dtype=torch.double, device=start.device)
     low = torch.minimum(start, limit - 1).clamp(min=0)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 import hashlib, io, json, math, os, shutil, time
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from PIL import Image
 import torch
@@ -33,7 +33,7 @@ def facts(result: EditResult) -> dict:
         schema=SCHEMA, box=best.box, score=best.score, s_t2i=best.s_t2i, s_i2i=best.s_i2i, num_edits=result.num_edits, previews=result.table.previews, seconds=result.seconds,
         seed=result.seed, preset=result.preset, prompt=result.prompt, source=result.source, size=result.source_image.size,
         versions=result.versions, config=result.config.as_dict(), left_out=result.left_out, candidates=[c.facts() for c in result.candidates],
-        edits=[dict(box=e.box, window=e.window) for e in result.table.edits])
+        edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {}) for e in result.table.edits])
 
 def _tensors(result: EditResult) -> dict:
     "The tensors of a result, by dotted name."
@@ -127,6 +127,13 @@ def _verify(parts: dict, said: dict):
     for name, path in parts.items():
         if hashlib.sha256(path.read_bytes()).hexdigest() != said['files'][name]: raise ValueError(f'{name} is not as it was saved')
 
+def _rows(patches) -> Optional[tuple]:
+    "Patches as JSON holds them, as rows of 0 and 1 of one length. Raises `ValueError`."
+    if patches is None: return None
+    rows = tuple(tuple(row) for row in patches)
+    if not rows or not rows[0] or {len(r) for r in rows} != {len(rows[0])} or not {v for r in rows for v in r} <= {0, 1}: raise ValueError('the patches of an edit are no rows of 0 and 1')
+    return rows
+
 def _config(said: dict) -> Config:
     "The settings of a result. Raises `ValueError` for those of a later version."
     later = sorted(set(said['config']) - set(Config().as_dict()))
@@ -139,7 +146,7 @@ def _assemble(parts: dict, said: dict) -> EditResult:
     tensors = load_file(parts['tensors.safetensors'])
     def group(name): return {k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(name + '.')}
     source = open_image(parts['source.png'])
-    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png'])) for i, e in enumerate(said['edits']))
+    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png']), _rows(e.get('patches'))) for i, e in enumerate(said['edits']))
     of_box = {e.box: e for e in edits}
     candidates = [Candidate(**{**c, 'box': tuple(c['box']), 'anchor': tuple(c['anchor'])}, edit=of_box[tuple(c['box'])], source=source) for c in said['candidates']]
     return EditResult(source_image=source, prompt=said['prompt'], source=said['source'], candidates=candidates, table=EditTable(edits=edits, terms=group('terms'), previews=said.get('previews', 0), **group('table')),

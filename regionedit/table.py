@@ -19,6 +19,7 @@ from .editors.base import Edit, Editor, edit_boxes
 from .losses.direction import direction_loss
 from .losses.structure import structure_loss
 from .losses.text import clip_loss
+from .refine import refine
 from .ranking import scores
 
 # %% ../nbs/api/07_table.ipynb #44aeb51f
@@ -86,7 +87,7 @@ def edit_key(image: Image.Image, editor: Editor, prompt: str, seed: int, steps, 
 
 def cached_edits(
     editor, image, boxes: list, prompt, seed, cache: EditCache,
-    num_inference_steps=None, guidance_scale=None, detail=None, **kwargs,
+    num_inference_steps=None, guidance_scale=None, detail=None, mask='box', **kwargs,
 ) -> tuple:             # of Edit, one a box, in order
     "Edits of distinct boxes, made only where the cache has none."
     base = edit_key(image if detail is None else detail, editor, prompt, seed, num_inference_steps, guidance_scale), image.size
@@ -95,7 +96,7 @@ def cached_edits(
     cache.hits, cache.misses = cache.hits + len(known), cache.misses + len(missing)
     made = edit_boxes(editor, image, missing, prompt, seed, num_inference_steps, guidance_scale, detail=detail, **kwargs) if missing else []
     for box, edit in zip(missing, made): known[box] = cache[base, box] = edit
-    return tuple(known[b] for b in boxes)
+    return tuple(refine(known[b], image) if mask == 'patches' else known[b] for b in boxes)
 
 # %% ../nbs/api/07_table.ipynb #5cabbef2
 def check_numbers(table: EditTable) -> EditTable:
@@ -149,10 +150,11 @@ def fill_table(
     num_inference_steps: Optional[int] = None, guidance_scale: Optional[float] = None,
     progress: bool = False, callback_on_step_end: Optional[Callable] = None,
     detail: Optional[Image.Image] = None,       # the picture itself, if `image` is a smaller copy
+    mask: str = 'box',          # or 'patches': only where the edit differs
 ) -> EditTable:
     "Edit each distinct box once and measure it (LR 3.2; the table itself is ours)."
     unique, index = distinct(boxes)
     edits = cached_edits(editor, image, unique, prompt, seed, EditCache() if cache is None else cache, num_inference_steps, guidance_scale,
-                         detail, progress=progress, callback_on_step_end=callback_on_step_end)
+                         detail, mask, progress=progress, callback_on_step_end=callback_on_step_end)
     terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
     return check_numbers(EditTable(boxes, index, edits, {t: v[index] for t, v in terms.items()}, s_t2i[index], s_i2i[index]))

@@ -62,7 +62,7 @@ def test_json_is_one_line_and_nothing_else(edit, calls, capsys, tmp_path):
     assert json.loads(out) == json.loads((tmp_path/'out'/'result.json').read_text()) and json.loads(out)['prompt'] == 'a rocket "über" all'
     assert calls[0][-1]['progress'] is False
 
-OTHER = dict(num_anchors=3, num_proposals=2, anchors='topk', min_size=.25, max_size=.5, roi='align', lambda_clip=2., lambda_dir=3., lambda_str=4., alpha=5., beta=6.,
+OTHER = dict(num_anchors=3, num_proposals=2, anchors='topk', min_size=.25, max_size=.5, roi='align', mask='patches', lambda_clip=2., lambda_dir=3., lambda_str=4., alpha=5., beta=6.,
              learning_steps=11, lr=.5, entropy=.75, num_inference_steps=9, guidance_scale=3.5, budget=16, search='random', preview_steps=2, seed=8)
 
 def test_the_table_above_leaves_out_no_field():
@@ -215,3 +215,16 @@ def test_it_can_be_started_as_a_module():
     for words, status, told in ((['cite'], 0, 'arXiv:2311.16432'), (['fly'], 2, 'regionedit: ')):
         said = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True)
         assert said.returncode == status and told in said.stdout + said.stderr and 'Traceback' not in said.stderr
+
+@pytest.mark.parametrize('error, told', [(OSError(28, 'No space left on device', '/out/a.png'), 'No space left on device" at /out/a.png; '), (PermissionError(13, 'Permission denied'), '"Permission denied"; '),
+                                         (MemoryError(), 'expected more memory'), (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'expected more memory')])
+def test_what_the_system_says_becomes_a_sentence(edit, calls, monkeypatch, capsys, error, told):
+    def fail(*args, **kwargs): raise error
+    monkeypatch.setattr('regionedit.result.EditResult.save', fail)
+    line = refused(edit('--json'), capsys)
+    assert line.startswith('regionedit: expected ') and told in line
+
+def test_a_bug_is_not_passed_off_as_a_mistake(edit, calls, monkeypatch):
+    def fail(*args, **kwargs): raise RuntimeError('shapes do not match')
+    monkeypatch.setattr('regionedit.result.EditResult.save', fail)
+    with pytest.raises(RuntimeError, match='shapes'): edit()

@@ -92,3 +92,11 @@ def test_standardise_keeps_the_order_at_any_scale(scale):
 
 @pytest.mark.parametrize('value', [.1, .7, 3.3])
 def test_equal_losses_become_zero(value): assert standardise(torch.full((2, 7), value)).eq(0).all()
+
+@pytest.mark.parametrize('estimator', ['exact', 'rloo', 'reinforce'])
+@pytest.mark.parametrize('value', [0., 3.3, -1e-9, 1e12])
+def test_features_that_are_all_alike_fail_no_edit(estimator, value):
+    "A network without positions sees the same everywhere on a picture of one colour."
+    losses = torch.rand(4, 5, generator=torch.Generator().manual_seed(0))
+    trajectory = learn(RegionGenerator(12, 5), torch.full((4, 5, 12, 7, 7), value), table_of(losses), Config(estimator=estimator, learning_steps=5))
+    assert trajectory.probabilities.isfinite().all() and trajectory.probabilities[0].max() < .9

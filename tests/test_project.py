@@ -8,8 +8,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
 # From low to high. A module may import from its own floor and from those below.
-FLOORS = [['core', 'claims', 'summary'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'], ['editors', 'presets'],
-          ['table'], ['gradients', 'estimators', 'budget', 'learner', 'amortised'], ['result', 'saved', 'editor', 'evidence', 'diagnosis'],
+FLOORS = [['core', 'claims', 'summary'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'],
+          ['editors', 'presets', 'refine'], ['table'], ['gradients', 'estimators', 'budget', 'learner', 'amortised'], ['result', 'saved', 'editor', 'evidence', 'diagnosis'],
           ['plots', 'widgets', 'batch', 'bench', 'plots_attention', 'plots_choice', 'plots_editors', 'study', 'course'], ['cli']]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:

@@ -76,12 +76,12 @@ def run_bench(
     (path.parent/'report.json').write_text(json.dumps(found, indent=1) + '\n')
     return found
 
-# %% ../../nbs/api/bench/07_command.ipynb #f8e2df60
+# %% ../../nbs/api/bench/07_command.ipynb #d2b9ad2c
 def command_bench(args) -> int:
     "`regionedit bench`."
     names = check_options(args)
     found = run_bench(chosen_presets(args.preset), args.out, args.scenes, args.seeds, names, args.resume, progress=not args.json)
     if args.json: print(json.dumps(found)); return 0
-    from regionedit.bench.report import goals_markdown, markdown
-    print(markdown(found), goals_markdown(found), f'{found["rows"]} rows of {found["scenes"]} scenes, {found["seconds"]:.0f} s now; see {args.out}/bench.csv', sep='\n\n')
+    from regionedit.bench.report import SURE, goals_markdown, markdown
+    print(markdown(found), markdown(found, SURE, interval=True), goals_markdown(found), f'{found["rows"]} rows of {found["scenes"]} scenes, {found["seconds"]:.0f} s now; see {args.out}/bench.csv', sep='\n\n')
     return 0

@@ -13,7 +13,7 @@ from typing import Callable, Optional, Protocol, Union
 
 from PIL import Image
 
-from ..masks import box_mask, crop_window, paste_edit
+from ..masks import box_mask, crop_window, paste_edit, patch_mask
 
 # %% ../../nbs/api/editors/00_base.ipynb #1ebabc25
 class Editor(Protocol):
@@ -67,14 +67,15 @@ class Edit:
     box: tuple
     window: tuple
     crop: Image.Image = field(repr=False)
+    patches: Optional[tuple] = field(default=None, repr=False)      # rows of 0 and 1, over the box: only where 1; see `regionedit.refine`
 
     def paste(self, source: Image.Image) -> Image.Image:
         "The source with this edit inside the box, every other pixel bit for bit the source's."
-        return paste_edit(source, self.crop, self.window, self.box)
+        return paste_edit(source, self.crop, self.window, self.box, self.patches)
 
     def painted(self, size: tuple) -> Image.Image:      # mode L: 255 where the edit shows
         "What of a picture of this size is the editor's."
-        return box_mask(self.box, size)
+        return patch_mask(self.patches, self.box, size) if self.patches else box_mask(self.box, size)
 
 def window_and_mask(
     image: Image.Image,
