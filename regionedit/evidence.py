@@ -154,16 +154,17 @@ def best_at(
     table = _fill(editor, result, propose(at, proposal_sizes(config.num_proposals, config.min_size, config.max_size), work.size), work)
     return scale_box(tuple(table.boxes[0, table.loss(config)[0].argmin()].tolist()), work.size, picture.size)
 
-# %% ../nbs/api/10_evidence.ipynb #5290ea93
+# %% ../nbs/api/10_evidence.ipynb #eaebb005
 def evidence(
     result: EditResult,
     truth: Optional[tuple] = None,      # XYXY: the true box, where it is known
     clip=None, others: tuple = (),      # with a CLIP, what it sees in the boxes
-    true_look: Optional[Look] = None,   # an edit in the true box
+    true_look: Optional[Look] = None, own_look: Optional[Look] = None,  # edits in the true box, in one's own
 ) -> dict:                              # name -> number; what cannot be known is not in it
     "Every number that the rules may ask for. Raises `ValueError` for a true box outside the picture."
     found = own_numbers(result)
     if truth is not None: found |= geometry(result, check_box(truth, result.source_image.size, 'truth'))
     if clip is not None: found |= clip_numbers(clip, result, others, truth)
-    if true_look is not None: found['drawn_true'] = true_look.drawn
+    for name, look in (('drawn_true', true_look), ('drawn_own', own_look)):
+        if look is not None: found[name] = look.drawn
     return {name: value for name, value in found.items() if value == value}

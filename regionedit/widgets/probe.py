@@ -175,12 +175,12 @@ def _around(self):
 
 for f in (_busy, _method, take, _to_anchor, _need_result, _look, _around): setattr(FailureProbe, f.__name__, f)
 
-# %% ../../nbs/api/widgets/05_probe.ipynb #9d75571f
+# %% ../../nbs/api/widgets/05_probe.ipynb #7b87c6ac
 def draw(self):
     "The picture with boxes and anchors; needs no model."
     ax = new_axis(3.4, 3.4 * self.image.height / self.image.width)
     if self.attention.value and self.result is not None: show_attention(self.image, self.result.attention, ax)
-    boxes = dict(true=self.truth, learned=self.result and self.result.box, own=self.box)
+    boxes = dict(true=self.truth, own=self.box, learned=self.result and self.result.box)      # the last lies on top
     known = {n: b for n, b in boxes.items() if b is not None}
     show_boxes(self.image, list(known.values()), ax, colours=[COLOURS[n] for n in known])
     if self.result is not None:
@@ -210,7 +210,8 @@ def show(self):
 
 def picture(self) -> Image.Image:
     "What is shown now, without the controls."
-    top = beside(shown_in(self.map).resize((306, round(306 * self.image.height / self.image.width)), Image.LANCZOS), *([shown_in(self.edits)] if self.looks else []))
+    left = below(Image.new('RGB', (1, 46 if self.looks else 1), 'white'), shown_in(self.map).resize((300, round(300 * self.image.height / self.image.width)), Image.LANCZOS), gap=0)
+    top = beside(left, *([shown_in(self.edits)] if self.looks else []))
     return below(top, _wrapped([self.verdict, *(f'- {f.rule}: {f.sentence} {f.remedy}' for f in self.found)], max(top.width, 600)))
 
 for f in (draw, findings, show, picture): setattr(FailureProbe, f.__name__, f)
