@@ -28,7 +28,7 @@ SIDE = 48           # of the crop that is looked at, pixels
 
 class Recogniser(nn.Module):
     "Pixels of a box to one logit a concept."
-    def __init__(self, widths: tuple = (24, 48, 96, 192), names: tuple = CONCEPTS):
+    def __init__(self, widths: tuple = (16, 32, 64, 96), names: tuple = CONCEPTS):
         super().__init__()
         self.names, self.config, layers = tuple(names), dict(widths=list(widths), names=list(names)), []
         for i, (before, width) in enumerate(zip((3, *widths), widths)):
