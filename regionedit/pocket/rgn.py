@@ -246,7 +246,7 @@ def compare_rules(trials: list) -> dict:      # rule -> mean of every measure
     rows = [{name: outcome(t, *picked) for name, picked in rules(t).items()} for t in trials]
     return {name: {k: round(float(np.mean([r[name][k] for r in rows])), 3) for k in rows[0][name]} for name in rows[0]}
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #cdd5ead1
+# %% ../../nbs/api/pocket/12_rgn.ipynb #66290194
 def try_scenes(models, network, case: str, seeds: Iterable, oracle: bool = True, progress: bool = False, **steps) -> list:      # of Trial
     "The scenes of a case; what the oracle's tables need is encoded in bfloat16."
     with torch.autocast('cpu', torch.bfloat16, enabled=oracle):
@@ -261,13 +261,14 @@ def main():
     parser.add_argument('--only', choices=('oracle', 'editor'), help='one of the two')
     parser.add_argument('--out', type=Path, help='a JSON file for all figures')
     args = parser.parse_args()
-    models, network, found = RegionEditor.from_pretrained(args.preset), load_network(weights_folder('rgn')), {}
+    models, network, found = RegionEditor.from_pretrained(args.preset), load_network(weights_folder('rgn')), json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
     for kind in [args.only] if args.only else ['oracle', 'editor']:
+        found[kind] = dict(scenes=args.scenes, preset=args.preset, cases={})
         for case in CASES:
             row = compare_rules(try_scenes(models, network, case, SEEDS['bench'][60_000:60_000 + args.scenes], kind == 'oracle', True))
-            found.setdefault(kind, {})[case] = row
+            found[kind]['cases'][case] = row
             print(json.dumps({f'{kind}, {case}': row}), flush=True)
-            if args.out: args.out.write_text(json.dumps(dict(scenes_each=args.scenes, preset=args.preset, **found), indent=1) + '\n')
+            if args.out: args.out.write_text(json.dumps(found, indent=1) + '\n')
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #88e67ce4
 if __name__ == '__main__' and '__file__' in globals(): main()
