@@ -168,8 +168,9 @@ def test_goals_by_hand():
 
 def test_noises_are_averaged_before_scenes_are_resampled():
     rows = made_up(n=4, ours=1.)
-    for r in rows: r['iou'] = float(r['noise'])
-    assert summary(rows)['p']['ours']['iou'] == (.5, .5, .5)
+    for r in rows: r['iou'], r['seconds'], r['psnr'] = float(r['noise']), 300., math.inf
+    found = summary(rows)['p']['ours']
+    assert found['iou'] == (.5, .5, .5) and found['seconds'] == (300, 300, 300) and found['psnr'] == (100, 100, 100)
 
 def test_the_means_of_many_columns_are_the_bootstrap_of_each():
     values = np.random.default_rng(0).exponential(size=(40, 3))
