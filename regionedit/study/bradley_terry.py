@@ -37,13 +37,19 @@ def bradley_terry(
         pi = new
     return np.log(new)
 
-# %% ../../nbs/api/study/04_bradley_terry.ipynb #389eeba5
-def win_matrix(rows: list, methods: list, weights=None) -> np.ndarray:      # (m m)
+# %% ../../nbs/api/study/04_bradley_terry.ipynb #8e7c3f54
+def win_matrix(rows: list, methods: list, weights=1.) -> np.ndarray:      # (m m)
     "How often each method was chosen over each other one."
-    place, wins = {m: i for i, m in enumerate(methods)}, np.zeros((len(methods),) * 2)
-    for k, r in enumerate(rows):
-        loser = r['right'] if r['answer'] == 'left' else r['left']
-        wins[place[chosen(r)], place[loser]] += 1 if weights is None else weights[k]
+    return _matrix(*_ends(rows, methods), len(methods), weights)
+
+def _ends(rows: list, methods: list) -> tuple:
+    "Number of the winner and of the loser of each answer."
+    place = {m: i for i, m in enumerate(methods)}
+    return np.array([place[chosen(r)] for r in rows]), np.array([place[r['right' if r['answer'] == 'left' else 'left']] for r in rows])
+
+def _matrix(winner, loser, m: int, weights=1.) -> np.ndarray:
+    wins = np.zeros((m, m))
+    np.add.at(wins, (winner, loser), weights)
     return wins
 
 @dataclass(frozen=True)
@@ -64,12 +70,12 @@ def strengths_of(
     missing = set(methods) - {r[side] for r in rows for side in ('left', 'right')}
     if missing: raise ValueError(f'expected answers about each method, got none about {shown(sorted(missing))}; leave it out')
     groups = [np.unique([r[key] for r in rows], return_inverse=True)[1] for key in ('participant', 'item')]
-    found = []
+    found, ends = [], _ends(rows, methods)
     for _ in range(draws):
         weights = np.prod([rng.multinomial(g.max() + 1, np.full(g.max() + 1, 1 / (g.max() + 1)))[g] for g in groups], 0)
-        found.append(bradley_terry(win_matrix(rows, methods, weights)))
+        found.append(bradley_terry(_matrix(*ends, len(methods), weights)))
     low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2), axis=0)
-    each = [Strength(*map(_plain, s)) for s in zip(methods, bradley_terry(win_matrix(rows, methods)), low, high)]
+    each = [Strength(*map(_plain, s)) for s in zip(methods, bradley_terry(_matrix(*ends, len(methods))), low, high)]
     return sorted(each, key=lambda s: -s.strength)
 
 def _plain(value): return value if isinstance(value, str) else float(value)

@@ -54,7 +54,7 @@ def _wrapped(lines: list, width: int, size: int = 15) -> Image.Image:
     for i, line in enumerate(broken): ImageDraw.Draw(sheet).text((0, 3 + round(1.45 * size) * i), line, '#222', font)
     return sheet
 
-# %% ../../nbs/api/widgets/05_probe.ipynb #0830c306
+# %% ../../nbs/api/widgets/05_probe.ipynb #770fef9a
 class FailureProbe(Panel):
     "Learned, own and true box of one edit, side by side. Raises `ValueError` or `FileNotFoundError`."
     def __init__(
@@ -80,7 +80,7 @@ class FailureProbe(Panel):
     def box(self) -> tuple:     # XYXY
         "Your own box, where the sliders stand."
         (x0, x1), (y0, y1) = self.box_x.value, self.box_y.value
-        return x0, y0, max(x1, x0 + 1) if x0 < self.image.width else x1, max(y1, y0 + 1) if y0 < self.image.height else y1
+        return x0, y0, x1, y1
 
 # %% ../../nbs/api/widgets/05_probe.ipynb #ef256aa9
 def _controls(self):
@@ -175,7 +175,7 @@ def _around(self):
 
 for f in (_busy, _method, take, _to_anchor, _need_result, _look, _around): setattr(FailureProbe, f.__name__, f)
 
-# %% ../../nbs/api/widgets/05_probe.ipynb #7b87c6ac
+# %% ../../nbs/api/widgets/05_probe.ipynb #673ddf9b
 def draw(self):
     "The picture with boxes and anchors; needs no model."
     ax = new_axis(3.4, 3.4 * self.image.height / self.image.width)
@@ -192,7 +192,7 @@ def draw(self):
 def findings(self) -> list:
     "What the rules say of the numbers at hand."
     if self.result is None: return []
-    self.evidence = evidence(self.result, self.truth, self.editor.clip, self.others, self.looks.get('true'))
+    self.evidence = evidence(self.result, self.truth, self.editor.clip, self.others, self.looks.get('true'), self.looks.get('own'))
     return diagnose(self.evidence)
 
 def show(self):

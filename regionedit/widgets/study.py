@@ -18,7 +18,7 @@ from ..study.answers import Session
 from ..study.setup import Study, load_study
 from .base import Panel, below, beside, row, shown_in
 
-# %% ../../nbs/api/widgets/06_study.ipynb #7d9e1904
+# %% ../../nbs/api/widgets/06_study.ipynb #6f564fd1
 def _bytes(image: Image.Image, height: int) -> bytes:
     "A picture at a height, as PNG."
     buffer, size = io.BytesIO(), (max(1, round(image.width * height / image.height)), height)
@@ -29,9 +29,9 @@ def _said(text: str, size: int = 16, colour: str = '#222') -> str:
     return f'<div style="font-size:{size}px;line-height:1.4;color:{colour};padding:4px 0">{text}</div>'
 
 def _column(title: str, view, *more) -> widgets.VBox:
-    return widgets.VBox([widgets.HTML(_said(title, 13, '#666')), view, *more], layout=widgets.Layout(align_items='center', margin='0 8px'))
+    return widgets.VBox([widgets.HTML(_said(title, 13, '#666')), view, *more], layout=widgets.Layout(align_items='center', margin='0 8px', flex='0 1 auto', min_width='0'))
 
-# %% ../../nbs/api/widgets/06_study.ipynb #509ee395
+# %% ../../nbs/api/widgets/06_study.ipynb #ef78b5ac
 class StudyPanel(Panel):
     "Collects the answers of one participant after the other. Raises `ValueError` or `FileNotFoundError`."
     def __init__(
@@ -53,12 +53,13 @@ class StudyPanel(Panel):
         self.left, self.right = (widgets.Button(description=d, button_style='primary', layout=widgets.Layout(width='160px', height='40px')) for d in ('Left', 'Right'))
         self.progress = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width='300px'))
         self.words, self.note = widgets.HTML(), widgets.HTML()
-        self.source, self.first, self.second = (widgets.Image(format='png', layout=widgets.Layout(height=f'{self.height}px', width='auto', object_fit='contain')) for _ in range(3))
+        self.source, self.first, self.second = (widgets.Image(format='png', layout=widgets.Layout(width='auto', max_width='100%', height='auto')) for _ in range(3))
         self.begin.on_click(lambda _: self.open(self.number.value or None))
         self.left.on_click(lambda _: self.choose('left')); self.right.on_click(lambda _: self.choose('right'))
         self.welcome = widgets.VBox([widgets.HTML(_said('You will see pictures that were changed by a program to fit a text, two at a time. Choose the one that answers the question better; '
                                                         'if both are alike, go by your first impression.<br>Leave 0 for a new participant, or give your number to go on.')), row(self.number, self.begin)])
-        self.question = widgets.VBox([self.words, row(_column('before', self.source), _column('left', self.first, self.left), _column('right', self.second, self.right)), self.progress])
+        three = [_column('before', self.source), _column('left', self.first, self.left), _column('right', self.second, self.right)]
+        self.question = widgets.VBox([self.words, widgets.HBox(three, layout=widgets.Layout(align_items='flex-start', max_width='100%')), self.progress])     # never wrapped: left must stay left
         self.question.layout.display = 'none'
         self.panel = widgets.VBox([self.welcome, self.question, self.note], layout=widgets.Layout(padding='8px'))
 
