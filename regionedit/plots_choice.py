@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['show_chosen', 'show_path', 'show_curves', 'show_probabilities', 'show_scores', 'show_winners']
 
-# %% ../nbs/api/12_plots_choice.ipynb #159335e0
+# %% ../nbs/api/12_plots_choice.ipynb #59428e1f
 from typing import Optional
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 
 from .plots import _array, _axis, _colour, show_anchors, show_boxes
 
-# %% ../nbs/api/12_plots_choice.ipynb #5b0c2781
+# %% ../nbs/api/12_plots_choice.ipynb #ea51ff26
 def show_chosen(
     image: Image.Image,
     boxes,                  # (k m 4) XYXY, pixels
@@ -28,7 +28,7 @@ def show_chosen(
     ax = show_boxes(image, boxes[np.arange(len(chosen)), chosen], ax)
     return ax if anchors is None else show_anchors(image, anchors, ax)
 
-# %% ../nbs/api/12_plots_choice.ipynb #03d3827c
+# %% ../nbs/api/12_plots_choice.ipynb #5928c167
 def show_path(
     image: Image.Image,
     boxes,                          # (s k 4) XYXY, pixels: the chosen boxes of every step
@@ -46,7 +46,7 @@ def show_path(
             ax.patches[-1].set(alpha=1 if age == 0 else .5 / age, linewidth=2 if age == 0 else 1, linestyle='-' if age == 0 else '--')
     return ax
 
-# %% ../nbs/api/12_plots_choice.ipynb #3883fb27
+# %% ../nbs/api/12_plots_choice.ipynb #50b42e78
 def show_curves(
     curves: dict,               # name -> (s)
     ax=None,
@@ -61,10 +61,10 @@ def show_curves(
         if step is not None: ax.plot(min(step, len(values) - 1), values[min(step, len(values) - 1)], 'o', color=_colour(i), markersize=5)
     if step is not None: ax.axvline(step, color='grey', linewidth=1, linestyle=':')
     ax.set(xlabel='learning step', ylabel=ylabel)
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, edgecolor='none')
     return ax
 
-# %% ../nbs/api/12_plots_choice.ipynb #a3bb139a
+# %% ../nbs/api/12_plots_choice.ipynb #43ad911c
 def show_probabilities(
     probabilities,              # (s m), of one anchor
     ax=None,
@@ -80,7 +80,7 @@ def show_probabilities(
     ax.set(xlabel='learning step', ylabel='proposal', yticks=range(m), xlim=(-.5, s - .5), ylim=(m - .5, -.5))
     return ax
 
-# %% ../nbs/api/12_plots_choice.ipynb #2208c9c1
+# %% ../nbs/api/12_plots_choice.ipynb #36b8f7f0
 def show_scores(
     s_t2i, s_i2i,               # (n) float each
     alpha: float = 2., beta: float = 1.,
@@ -100,7 +100,7 @@ def show_scores(
     ax.legend(fontsize=8, frameon=False, ncols=2, loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0)
     return ax
 
-# %% ../nbs/api/12_plots_choice.ipynb #3a7c2d7c
+# %% ../nbs/api/12_plots_choice.ipynb #e759699c
 def show_winners(
     winners,                    # (b a) int: who wins for each beta (rows) and alpha (columns)
     alphas, betas,              # (a), (b) float, ascending, evenly spaced
@@ -116,6 +116,7 @@ def show_winners(
     ax.imshow(tints[winners], origin='lower', extent=extent, aspect='auto', interpolation='nearest')
     for i in np.unique(winners):
         rows, columns = (winners == i).nonzero()
+        if len(rows) < .01 * winners.size: continue             # no room for a name
         spot = ((rows - rows.mean())**2 + (columns - columns.mean())**2).argmin()      # a point of the region near its middle
         ax.text(alphas[columns[spot]], betas[rows[spot]], names[i] if names else str(i), ha='center', va='center', fontsize=10, clip_on=True)
     if at: ax.plot(*at, 'o', color='black', markersize=8, markerfacecolor='white', markeredgewidth=2, clip_on=False)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['box_features', 'learn_again', 'LearningPlayer', 'learn_with', 'draw', 'draw_boxes', 'draw_lower', 'facts']
 
-# %% ../../nbs/api/widgets/03_learning.ipynb #ac763960
+# %% ../../nbs/api/widgets/03_learning.ipynb #7031ae7c
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -23,7 +23,7 @@ from ..table import TERMS
 from .base import Panel, ground, new_axis, png, row, table_html
 from .regions import anchor_points
 
-# %% ../../nbs/api/widgets/03_learning.ipynb #edbde3c6
+# %% ../../nbs/api/widgets/03_learning.ipynb #f3d3ed77
 def box_features(
     result: EditResult,
     vit=None,               # timm VisionTransformer; None: colours instead
@@ -50,7 +50,7 @@ def learn_again(
     features = box_features(result, vit)
     return learn(RegionGenerator(features.shape[2], features.shape[1], seed=config.seed % 2**32), features, table, config, slopes=slopes)
 
-# %% ../../nbs/api/widgets/03_learning.ipynb #c45530d1
+# %% ../../nbs/api/widgets/03_learning.ipynb #25f18747
 class LearningPlayer(Panel):
     "The steps of one or several runs of learning, in `runs`; works on loaded results, without any model."
     def __init__(
@@ -70,12 +70,12 @@ class LearningPlayer(Panel):
             self.play, self.step, self.run, self.against, self.anchor, self.curves, widgets.HTML('<b>Learn again with</b> (no edit is made)'), again, self.numbers],
             layout=widgets.Layout(max_width='330px'))), row(self.curve, self.lower)])
 
-# %% ../../nbs/api/widgets/03_learning.ipynb #9273ebda
+# %% ../../nbs/api/widgets/03_learning.ipynb #c7867227
 def _make_controls(self):
     names, last = list(self.runs), max(map(len, self.runs.values())) - 1
     anchors = max(t.chosen.shape[1] for t in self.runs.values())
     self.step = widgets.IntSlider(last, 0, last, description='step')
-    self.play = widgets.Play(value=last, min=0, max=last, interval=250, description='play')
+    self.play = widgets.Play(value=last, min=0, max=last, interval=400, description='play')
     widgets.link((self.play, 'value'), (self.step, 'value'))
     self.run = widgets.Dropdown(options=names, description='run')
     self.against = widgets.Dropdown(options=['nothing'] + names, value=names[1] if len(names) > 1 else 'nothing', description='against')
@@ -107,7 +107,7 @@ def _offer(self, name: str):
 
 LearningPlayer._make_controls, LearningPlayer.learn, LearningPlayer._offer = _make_controls, learn_with, _offer
 
-# %% ../../nbs/api/widgets/03_learning.ipynb #3dce517b
+# %% ../../nbs/api/widgets/03_learning.ipynb #ccb7828f
 def draw(self):
     "Pictures, curves and numbers of a step."
     self.left.value = png(self.draw_boxes(self.run.value))
@@ -132,7 +132,7 @@ def draw_boxes(self, name: str):    # an axis
 
 for method in (draw, draw_boxes): setattr(LearningPlayer, method.__name__, method)
 
-# %% ../../nbs/api/widgets/03_learning.ipynb #09c7fd1b
+# %% ../../nbs/api/widgets/03_learning.ipynb #b823c4bc
 def draw_lower(self):       # an axis
     "Probabilities or loss terms of the run on the left."
     t, k, step, axis = self.runs[self.run.value], self.anchor.value, self.step.value, new_axis(4.6, 2.9, left=.65, bottom=.5, right=.1, top=.3)
