@@ -127,7 +127,7 @@ def _repr_png_(self):
 EditResult._repr_png_ = _repr_png_
 EditResult.compare = compare
 
-# %% ../nbs/api/10_result.ipynb #77b1b8cb
+# %% ../nbs/api/10_result.ipynb #ae09483d
 def explore(self) -> 'Explorer':     # `regionedit.widgets.explore.Explorer`, shows itself as the last value of a cell
     "Open the result in a notebook, everything behind tabs; needs no model."
     from regionedit.widgets.explore import Explorer
