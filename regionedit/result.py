@@ -128,7 +128,7 @@ EditResult._repr_png_ = _repr_png_
 EditResult.compare = compare
 
 # %% ../nbs/api/10_result.ipynb #ae09483d
-def explore(self) -> 'Explorer':     # `regionedit.widgets.explore.Explorer`, shows itself as the last value of a cell
+def explore(self):      # a `regionedit.widgets.explore.Explorer`, shows itself as the last value of a cell
     "Open the result in a notebook, everything behind tabs; needs no model."
     from regionedit.widgets.explore import Explorer
     return Explorer(self)

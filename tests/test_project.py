@@ -14,6 +14,7 @@ FLOORS = [['core', 'claims', 'summary'], ['config', 'masks', 'hub'], ['attention
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
 OPENS_POCKET = {'editor', 'widgets', 'bench', 'cli'}
+OPENS_PANELS = ('result', 'widgets.explore')     # a result draws itself, and opens its own panel when it is asked to
 PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; presets may ask it
 
 MODULES = sorted(p for p in PACKAGE.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))
@@ -45,6 +46,7 @@ def too_high(module: str, imported: set) -> list:
     own = module.split('.')[0]
     def forbidden(name):
         other = name.split('.')[0]
+        if (own, name) == OPENS_PANELS: return False
         if own == BESIDE: return LEVEL.get(other, 0) > LEVEL['editor']
         if other == BESIDE: return own not in OPENS_POCKET and (own, name) != ('presets', PRESET_NEEDS)
         return LEVEL.get(other, 0) > LEVEL[own]
@@ -103,6 +105,14 @@ def test_page_is_a_valid_notebook(page):
     assert sources(page, 'markdown')[0].startswith(('# ', '---\n')), 'a page begins with its title'
     budget = 150 if (NBS/'api') in page.parents else 600
     assert page.stat().st_size <= budget * 1024, f'a page here may weigh {budget} KB, outputs included'
+
+@pytest.mark.parametrize('page', [p for p in PAGES if (NBS/'api') in p.parents], ids=short)
+def test_imports_stand_alone(page):
+    "The site's builder runs every cell with an import and no other: what stands beside an import would run without what it needs."
+    for cell in sources(page, 'code'):
+        if 'nbdev_export()' in cell or any(d in cell for d in ('#| export', '#| eval: false')): continue
+        kinds = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.stmt)]
+        assert all(kinds) or not any(kinds), cell
 
 def test_every_module_has_its_page_and_every_page_its_module():
     by_page = {name: page for page in PAGES if (name := exported_to(page))}
