@@ -220,7 +220,7 @@ def try_scene(models, network, seed: int, scene_args: dict, whole, oracle: bool 
     crops = models.clip.encode_images([scene.image.crop(b) for b in flat]).pooled
     return Trial(scene.objects[number].box, table, logits, (crops @ models.clip.encode_texts([source])[0]).view(boxes.shape[:2]))
 
-# %% ../../nbs/api/pocket/12_rgn.ipynb #5a5ef02d
+# %% ../../nbs/api/pocket/12_rgn.ipynb #7182940b
 def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are edited
     "What each rule edits; the best score among them is its result."
     k, m = trial.logits.shape
@@ -244,6 +244,7 @@ def outcome(trial: Trial, anchors, chosen) -> dict:
 def compare_rules(trials: list) -> dict:      # rule -> mean of every measure
     "All rules on the same tables."
     rows = [{name: outcome(t, *picked) for name, picked in rules(t).items()} for t in trials]
+    for row, t in zip(rows, trials): row['full table']['edits'] = t.table.num_edits      # every box had to be edited to choose among them
     return {name: {k: round(float(np.mean([r[name][k] for r in rows])), 3) for k in rows[0][name]} for name in rows[0]}
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #66290194
