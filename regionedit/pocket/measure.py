@@ -121,6 +121,7 @@ def main():
         vit=lambda: anchor_table(editor.vit, bench[20_000:20_000 + 4 * count]),
         autoencoder=lambda: autoencoder_psnr(editor.editor.vae, bench[30_000:30_000 + 5 * count]),
         diffusion=lambda: edit_success(editor.editor, bench[40_000:40_000 + 2 * count], editor.clip),
+        maskgit=lambda: edit_success(RegionEditor.from_pretrained('pocket-maskgit').editor, bench[40_000:40_000 + 2 * count], editor.clip),
         method=lambda: end_to_end(editor, bench[50_000:50_000 + count])).items(): print(json.dumps({name: measure()}), flush=True)
 
 # %% ../../nbs/api/pocket/08_measure.ipynb #00335619
