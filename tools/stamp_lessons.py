@@ -54,7 +54,9 @@ def tidy(notebook):
         if cell.cell_type != 'code': continue
         cell.outputs = [o for o in cell.outputs if o.get('data', {}).pop(VIEW, None) is None or 'picture()' in o.data.get('text/plain', '')]
         for o in cell.outputs:
-            if 'image/png' in o.get('data', {}): o.data['image/png'] = smaller(o.data['image/png'])
+            if 'image/png' not in o.get('data', {}): continue
+            o.data['image/png'] = smaller(o.data['image/png'])
+            o.data.pop('image/jpeg', None)      # the same picture once more
 
 def stamp(notebook, seconds: float, peak: int):
     "Replace the line of the first cell that says what a lesson needs. Raises `ValueError` if there is none."
