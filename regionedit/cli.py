@@ -80,7 +80,7 @@ def build_parser() -> Parser:
     return parser
 
 # %% ../nbs/api/15_cli.ipynb #d6aefbf7
-DEMO = dict(image='apple', source='a red apple', prompt='a doughnut on a wooden table')
+DEMO = dict(image='apple', source='a red apple', prompt='a sunflower')
 
 def _demo(args) -> tuple:
     "Picture, prompt and source of `--demo`."
