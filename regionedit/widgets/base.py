@@ -85,8 +85,9 @@ def hold(self, **values):       # control -> value
     self._held = []
     try:
         for name, value in values.items(): getattr(self, name).value = value
-    finally: waiting, self._held = self._held, None
-    for draw in waiting: draw()
+    finally:
+        waiting, self._held = self._held, None
+        for draw in waiting: draw()
 
 def picture(self) -> Image.Image:
     "What is shown now, without the controls: rows of `rows`, one below the other."
