@@ -224,17 +224,17 @@ def test_at_rest_the_order_is_the_results_own(result):
 @pytest.mark.parametrize('seed', range(20))
 def test_flips_are_where_brute_force_changes_its_winner(seed):
     g = torch.Generator().manual_seed(seed)
-    a, b = torch.rand(6, generator=g, dtype=torch.double), torch.rand(6, generator=g, dtype=torch.double)
-    found, edges = flips(a, b), [0.]
+    a, b = torch.rand(2, 6, generator=g, dtype=torch.double)
+    found, edges, (a, b) = flips(a, b), [0.], (a.tolist(), b.tolist())
     for ratio, below, above in found:
         assert ratio > edges[-1]
         just_below, just_above = max(range(6), key=lambda i: a[i] * ratio * (1 - 1e-9) + b[i]), max(range(6), key=lambda i: a[i] * ratio * (1 + 1e-9) + b[i])
         assert (just_below, just_above) == (below, above)
         edges.append(ratio)
     for low, high in zip(edges, edges[1:] + [edges[-1] * 2 + 1]):       # between two flips nothing changes
-        seen = {max(range(6), key=lambda i: (a[i] * r + b[i]).item()) for r in torch.linspace(low, high, 52)[1:-1].tolist()}
+        seen = {max(range(6), key=lambda i: a[i] * r + b[i]) for r in torch.linspace(low, high, 52)[1:-1].tolist()}
         assert len(seen) == 1
-    assert max(range(6), key=lambda i: a[i] * 1e9 + b[i]) == (found[-1][2] if found else int(b.argmax()))
+    assert max(range(6), key=lambda i: a[i] * 1e9 + b[i]) == (found[-1][2] if found else b.index(max(b)))
 
 def test_the_map_of_winners_is_brute_force():
     g = torch.Generator().manual_seed(3)

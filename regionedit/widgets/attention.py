@@ -66,8 +66,8 @@ def _make_controls(self, num_anchors: int):
     self.count = widgets.IntSlider(min(num_anchors, cells), 1, min(16, cells), description='anchors')
     self.x = widgets.IntSlider(w // 2, 0, w - 1, description='x')
     self.y = widgets.IntSlider(h // 2, 0, h - 1, description='y')
-    for name, text, act in (('add', 'add', self._add), ('remove', 'remove', self._remove), ('renew', 'choose anew', self.choose)):
-        button = widgets.Button(description=text, layout=widgets.Layout(width='98px'))
+    for name, text, act in (('add', 'add', self._add), ('remove', 'remove', self._remove), ('renew', 'by rule', self.choose)):
+        button = widgets.Button(description=text, layout=widgets.Layout(width='102px', margin='2px'))
         button.on_click(lambda _, act=act: act())
         setattr(self, name, button)
 
@@ -111,10 +111,11 @@ def draw(self):
     attention, (x, y) = self.attention_shown(), self._cross()[0].tolist()
     layer, head = f'layer {self.layer.value}', 'mean of the heads' if self.head.value < 0 else f'head {self.head.value}'
     for view, show, title in ((self.left, show_attention, f'{layer}, {head}'), (self.right, partial(show_mass, mass=self.mass.value), f'{self.mass.value:.0%} of the attention')):
-        ax = show_anchors(self.image, self.anchors, show(self.image, attention, ax=ground(self.image, new_axis(*self.shape, top=.3))))
+        ax = show(self.image, attention, ax=ground(self.image, new_axis(*self.shape, top=.3)))
         ax.set_title(title, fontsize=11)
-        ax.plot(x, y, '+', color='white', markersize=16, markeredgewidth=4)
-        ax.plot(x, y, '+', color='black', markersize=14, markeredgewidth=1.5)
+        ax.plot(x, y, '+', color='white', markersize=18, markeredgewidth=4)
+        ax.plot(x, y, '+', color='black', markersize=16, markeredgewidth=1.5)
+        show_anchors(self.image, self.anchors, ax)
         view.value = png(ax)
     self.numbers.value = table_html(self.facts())
 

@@ -68,7 +68,7 @@ class LearningPlayer(Panel):
         again = row(*self.again.values())
         self.panel = widgets.VBox([row(self.left, self.right, widgets.VBox([
             self.play, self.step, self.run, self.against, self.anchor, self.curves, widgets.HTML('<b>Learn again with</b> (no edit is made)'), again, self.numbers],
-            layout=widgets.Layout(max_width='330px'))), row(self.curve, self.lower)])
+            layout=widgets.Layout(max_width='380px'))), row(self.curve, self.lower)])
 
 # %% ../../nbs/api/widgets/03_learning.ipynb #c7867227
 def _make_controls(self):
@@ -112,8 +112,9 @@ def draw(self):
     "Pictures, curves and numbers of a step."
     self.left.value = png(self.draw_boxes(self.run.value))
     self.right.value = png(self.draw_boxes(self.against.value))
+    self.right.layout.display = '' if self.against.value in self.runs else 'none'
     curves = {name: t.expected_loss for name, t in self.runs.items()}
-    ax = show_curves(curves, new_axis(4.6, 2.9, left=.65, bottom=.5, right=.1, top=.3), self.step.value)
+    ax = show_curves(curves, new_axis(4.6, 2.9, left=.75, bottom=.5, right=.1, top=.3), self.step.value)
     ax.set_title('expected loss, mean over anchors', fontsize=11)
     self.curve.value = png(ax)
     self.lower.value = png(self.draw_lower())
@@ -135,7 +136,7 @@ for method in (draw, draw_boxes): setattr(LearningPlayer, method.__name__, metho
 # %% ../../nbs/api/widgets/03_learning.ipynb #b823c4bc
 def draw_lower(self):       # an axis
     "Probabilities or loss terms of the run on the left."
-    t, k, step, axis = self.runs[self.run.value], self.anchor.value, self.step.value, new_axis(4.6, 2.9, left=.65, bottom=.5, right=.1, top=.3)
+    t, k, step, axis = self.runs[self.run.value], self.anchor.value, self.step.value, new_axis(4.6, 2.9, left=.75, bottom=.5, right=.1, top=.3)
     whose = f'{self.run.value}, ' + ('all anchors' if k < 0 else f'anchor {k}')
     if self.curves.value == 'loss terms':
         terms = t.terms.mean(1) if k < 0 else t.terms[:, k]
