@@ -72,6 +72,7 @@ def build_parser() -> Parser:
     train.add_argument('model', choices=list(RECIPES), help='which model')
     option(train, 'minutes', type=float, default=60, help='training time, all resumed runs together (default: 60)')
     option(train, 'resume', action='store_true', help='go on from the last checkpoint')
+    option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not with random numbers: diffusion and maskgit')
     option(train, 'out', default='training', type=Path, help='folder for checkpoints and weights (default: training)')
     add_lab_command(commands, option)
     commands.add_parser('doctor', help='versions, device, bundled models, cache')
@@ -79,7 +80,7 @@ def build_parser() -> Parser:
     return parser
 
 # %% ../nbs/api/15_cli.ipynb #d6aefbf7
-DEMO = dict(image='apple', source='a red apple', prompt='a doughnut on a wooden table')
+DEMO = dict(image='apple', source='a red apple', prompt='a sunflower')
 
 def _demo(args) -> tuple:
     "Picture, prompt and source of `--demo`."
@@ -120,9 +121,12 @@ def command_train(args) -> int:
     if not 0 < args.minutes < 100_000: raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the time you have')
     check_out(args.out)
     from regionedit.pocket.training import fit
+    from regionedit.pocket.weights import weights_folder
     module, recipe = RECIPES[args.model]
     recipe = getattr(import_module(f'regionedit.pocket.{module}'), recipe)(root=args.out)
-    card = fit(recipe, args.out/args.model, args.minutes, args.resume)
+    if args.start and args.resume: raise ValueError('expected --start or --resume, got both; --resume goes on with what --start began')
+    start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
+    card = fit(recipe, args.out/args.model, args.minutes, args.resume, start)
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
     return 0
 

@@ -28,6 +28,7 @@ class Line(Recipe):
     def after_step(self, model, progress): self.done.append(progress)
     def evaluate(self, model): return dict(training=float(model.training), error=self.loss(model, dict(x=torch.tensor([[.5]]), y=torch.zeros(1, 1)), 1).item())
     def save(self, model, folder): save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder/'line.safetensors')
+    def load(self, model, folder): model.load_state_dict(load_file(folder/'line.safetensors'))
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -68,6 +69,25 @@ def test_without_resume_it_begins_anew(clock, tmp_path):
     first, _ = run(clock, tmp_path, minutes=1)
     again, card = run(clock, tmp_path, minutes=1)
     assert again.seen == first.seen and card['steps'] == 3
+
+def test_it_starts_from_weights(clock, tmp_path):
+    run(clock, tmp_path/'first')
+    weights = tmp_path/'first'/'weights'
+    card = fit(Line(clock), tmp_path/'second', 0, start=weights, progress=False)
+    assert card['steps'] == 0 and same(load_file(tmp_path/'second'/'weights'/'line.safetensors'), load_file(weights/'line.safetensors'))
+    assert card['command'].endswith(f'--start {weights}')
+
+def test_a_recipe_that_cannot_start_from_weights_says_so(tmp_path):
+    class Other(Line): load = Recipe.load
+    with pytest.raises(ValueError, match='expected a model that can start from weights, line cannot'): fit(Other(None), tmp_path, 0, start=tmp_path, progress=False)
+
+def test_what_a_model_was_trained_upon_is_laid_out_and_never_mixed(tmp_path):
+    for name, content in dict(one=b'1', two=b'2').items():
+        (tmp_path/name/'vae').mkdir(parents=True)
+        (tmp_path/name/'vae'/'model.safetensors').write_bytes(content)
+    training.lay_out(tmp_path/'one', tmp_path/'root'); training.lay_out(tmp_path/'one', tmp_path/'root')
+    assert (tmp_path/'root'/'autoencoder'/'weights'/'model.safetensors').read_bytes() == b'1'
+    with pytest.raises(ValueError, match='found another; train into another folder'): training.lay_out(tmp_path/'two', tmp_path/'root')
 
 def test_nothing_to_resume(clock, tmp_path):
     with pytest.raises(FileNotFoundError, match='to resume from, found none'): run(clock, tmp_path, resume=True)

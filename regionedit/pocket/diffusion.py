@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TOKENS', 'POCKET_ARGS', 'build_unet', 'build_text_encoder', 'build_scheduler', 'denoising_loss', 'prompt_of',
-           'inpainting_batch', 'DiffusionRecipe']
+           'inpainting_batch', 'load_parts', 'DiffusionRecipe']
 
 # %% ../../nbs/api/pocket/06_diffusion.ipynb #d1b9e5f2
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from ..core import to_tensor
 from ..editors.autoencoder import PatchAutoencoder
-from ..editors.diffusion import DiffusionEditor, encode, hole_and_mask
+from ..editors.diffusion import DiffusionEditor, encode, hole_and_mask, load_part
 from .autoencoder import CROP, crop_of, jittered_box, sample_crop
 from .clip import save_tokenizer, shared_tokenizer
 from .scenes import SEEDS, article, describe, draw_scene
@@ -86,6 +86,10 @@ def inpainting_batch(seeds: list) -> dict:     # pixels (n 3 64 64) -1..1, masks
         texts.append(prompt_of(seed, name, scene))
     return dict(pixels=torch.stack(pixels), masks=masks, texts=texts)
 
+def load_parts(model: nn.ModuleDict, folder: Path):
+    "Copy the components of a checkpoint in diffusers' layout into those of a recipe's model."
+    for name, part in model.items(): part.load_state_dict(load_part(Path(folder), name, type(part)).state_dict())
+
 # %% ../../nbs/api/pocket/06_diffusion.ipynb #eb3b58b6
 POCKET_ARGS = BUNDLED['pocket'][2]      # steps and guidance of the preset
 
@@ -121,6 +125,8 @@ class DiffusionRecipe(Recipe):
             holed, mask = hole_and_mask(batch['pixels'], batch['masks'], (8, 8))
             latents, hole = encode(self.vae, torch.cat([batch['pixels'], holed])).float().chunk(2)
         return denoising_loss(model['unet'], self.scheduler, latents, batch['masks'], mask, hole, model['text_encoder'](batch['tokens'])[0])
+
+    def load(self, model, folder): load_parts(model, folder)
 
     def editor(self, model) -> DiffusionEditor:
         "The editor that these weights make."

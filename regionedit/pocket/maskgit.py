@@ -18,7 +18,7 @@ from ..editors.maskgit import MaskGitEditor, cells_under, predict_tokens
 from ..editors.vq import BlockVq, from_pictures, tokens_of
 from .autoencoder import CROP, crop_batch, psnr, reconstruction_loss
 from .clip import save_tokenizer, shared_tokenizer, tokenizer_corpus, train_tokenizer
-from .diffusion import TOKENS, inpainting_batch
+from .diffusion import TOKENS, inpainting_batch, load_parts
 from .scenes import SEEDS
 from .training import Recipe
 from ..presets import BUNDLED
@@ -156,6 +156,8 @@ class MaskGitRecipe(Recipe):
         with torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):
             target = soft_targets(batch['latents'].movedim(1, -1)[hidden], self.vq.quantize.embedding.weight.to(tokens.device), self.softness)
         return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
+
+    def load(self, model, folder): load_parts(model, folder)
 
     def editor(self, model, **kwargs) -> MaskGitEditor:
         "The editor that these weights make."
