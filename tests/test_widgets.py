@@ -206,6 +206,21 @@ def test_learning_numbers_are_those_of_the_step(result):
     assert loss == float((t.probabilities[3] * table).sum(-1).mean()) and sure == pytest.approx(float(t.probabilities[3].max(-1).values.mean()))
     assert at_best == f'{sum(int(table[k, j] == table[k].min()) for k, j in enumerate(t.chosen[3].tolist()))} of 3'
 
+def test_anchors_without_an_edit_do_not_count(result):
+    "Two of three anchors have losses; their expected loss by hand."
+    index, hole = result.table.index.clone(), torch.zeros(3, 4, dtype=torch.bool)
+    hole[1], hole[2, 3] = True, True
+    index[hole] = -1
+    table = replace(result.table, index=index, terms={t: v.masked_fill(hole, math.nan) for t, v in result.table.terms.items()})
+    chosen = result.trajectory.chosen.clone()
+    chosen[-1, 2] = 3                           # a proposal that was not edited is not the best, however its loss is filled in
+    player = LearningPlayer(replace(result, table=table, trajectory=replace(result.trajectory, chosen=chosen)))
+    loss, p = sum(table.terms.values()), result.trajectory.probabilities[-1]
+    loss[2, 3] = loss[2, :3].max()
+    (_, value, sure, at_best), = player.facts()
+    assert value == pytest.approx(float(((p * loss)[0].sum() + (p * loss)[2].sum()) / 2), rel=1e-5)
+    assert sure == pytest.approx(float((p[0].max() + p[2].max()) / 2)) and at_best == f'{int(chosen[-1, 0] == loss[0].argmin())} of 2'
+
 def test_estimators_stand_against_each_other(result):
     short = replace(result, trajectory=replace(result.trajectory, **{f: getattr(result.trajectory, f)[:5] for f in ('probabilities', 'chosen', 'boxes', 'terms', 'expected_loss')}))
     player = LearningPlayer({'long': result, 'short': short})
