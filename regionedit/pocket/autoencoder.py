@@ -29,16 +29,14 @@ def jittered_box(
     rng,
     box: tuple,             # true box, XYXY pixels
     size: tuple,            # (width, height) of the picture
-    spread: float = .1,     # how far the centre may be off, in box sides
+    margin: float = .1,     # how much larger, in box sides, at most
 ) -> tuple:                 # XYXY pixels, half-open, inside the picture
-    "A box about an object such as a proposal would be: a little too large, a little off. Two of three are squares."
-    if rng.random() < 1 / 3:
-        w, h = box[2] - box[0], box[3] - box[1]
-        grown = np.array(box) + rng.uniform(0, .15, 4) * (-w, -h, w, h)
-        return tuple(int(v) for v in np.clip(np.rint(grown), 0, (*size, *size)))
-    side = max(box[2] - box[0], box[3] - box[1]) * rng.uniform(1., 1.5)
-    cx, cy = ((box[i] + box[i + 2]) / 2 + rng.uniform(-spread, spread) * side for i in (0, 1))
-    x0, y0, x1, y1 = (round(v) for v in (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2))
+    "A box that an object fills: its own or the square about it, a little larger."
+    w, h = box[2] - box[0], box[3] - box[1]
+    if rng.random() < .5: w = h = max(w, h)
+    w, h = (side * (1 + rng.uniform(0, margin)) for side in (w, h))
+    cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    x0, y0, x1, y1 = (round(v) for v in (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
     return max(x0, 0), max(y0, 0), min(x1, size[0]), min(y1, size[1])
 
 def crop_of(

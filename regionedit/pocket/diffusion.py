@@ -61,7 +61,7 @@ def denoising_loss(
     outside: float = .05,       # weight of a cell that the hole does not touch
 ) -> torch.Tensor:              # scalar
     "Weighted squared error of the predicted v at random noise levels."
-    t = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),))
+    t = (torch.rand(2, len(latents)).mean(0) * scheduler.config.num_train_timesteps).long()
     noise = torch.randn_like(latents)
     noisy, v = scheduler.add_noise(latents, noise, t), scheduler.get_velocity(latents, noise, t)
     guess = unet(torch.cat([noisy, mask, hole], 1), t, encoder_hidden_states=texts).sample.float()
