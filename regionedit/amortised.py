@@ -25,7 +25,7 @@ from .config import Config
 from .core import ModelNotAvailable
 from .learner import Trajectory
 from .proposals import roi_features
-from .table import TERMS, EditCache, EditTable, cached_edits, distinct, measure
+from .table import TERMS, EditCache, EditTable, cached_edits, distinct, measure, with_evidence
 
 # %% ../nbs/api/10_amortised.ipynb #ba84d1bd
 class Sight(NamedTuple):
@@ -167,7 +167,7 @@ def fill_chosen(
                          config.num_inference_steps, config.guidance_scale, **kwargs)
     terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
     rows = torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1)
-    return partial_table(boxes, index, dict(zip(ids, zip(edits, rows))), 0)
+    return with_evidence(partial_table(boxes, index, dict(zip(ids, zip(edits, rows))), 0), clip, image, source, config)
 
 # %% ../nbs/api/10_amortised.ipynb #d61d3159
 def foreseen(

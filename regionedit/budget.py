@@ -11,7 +11,8 @@ from typing import Callable, Optional
 import torch
 from PIL import Image
 
-from .table import TERMS, EditCache, EditTable, cached_edits, check_numbers, distinct, fill_table, measure
+from .ranking import source_evidence
+from .table import TERMS, EditCache, EditTable, cached_edits, check_numbers, distinct, fill_table, measure, with_evidence
 
 # %% ../nbs/api/09_budget.ipynb #c60393f0
 class Account:
@@ -104,13 +105,14 @@ def fill_within(
 ) -> EditTable:
     "The edit table, in full or within a budget."
     steps, cache = config.num_inference_steps, EditCache() if cache is None else cache
-    if config.budget is None: return fill_table(image, boxes, prompt, source, editor, clip, config.seed, cache, steps, config.guidance_scale, **kwargs)
+    if config.budget is None: return with_evidence(fill_table(image, boxes, prompt, source, editor, clip, config.seed, cache, steps, config.guidance_scale, **kwargs), clip, image, source, config)
     (unique, index), made = distinct(boxes), {}
     def value_of(ids, preview):
         edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed, cache, config.preview_steps if preview else steps, config.guidance_scale, **kwargs)
         terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
         if not preview: made.update(zip(ids, zip(edits, torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1))))
-        return [-v for v in sum(getattr(config, f'lambda_{t}') * terms[t] for t in TERMS).tolist()]
+        seen = config.source_weight * source_evidence(clip, image, [e.box for e in edits], source) if config.source_weight else 0.
+        return [-v for v in (sum(getattr(config, f'lambda_{t}') * terms[t] for t in TERMS) - seen).tolist()]
     account = Account(index, config.budget, value_of)
     SEARCHES[config.search](account, config.preview_steps is not None, config.seed)
-    return partial_table(boxes, index, made, len(account.previews))
+    return with_evidence(partial_table(boxes, index, made, len(account.previews)), clip, image, source, config)

@@ -28,6 +28,7 @@ class Config:
     lambda_str: float = 1.
     alpha: float = 2.
     beta: float = 1.
+    source_weight: float = 2.
     estimator: str = 'exact'
     learning_steps: int = 60
     lr: float = .003
@@ -52,7 +53,7 @@ class Config:
 CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'), estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'), search=('halving', 'random'))
 RANGES = dict(      # field -> kind, lowest, highest value
     num_anchors=(int, 1, 256), num_proposals=(int, 1, 64), min_size=(float, .01, 1), max_size=(float, .01, 1),
-    lambda_clip=(float, 0, 1e6), lambda_dir=(float, 0, 1e6), lambda_str=(float, 0, 1e6), alpha=(float, 0, 1e6), beta=(float, 0, 1e6),
+    lambda_clip=(float, 0, 1e6), lambda_dir=(float, 0, 1e6), lambda_str=(float, 0, 1e6), alpha=(float, 0, 1e6), beta=(float, 0, 1e6), source_weight=(float, 0, 1e6),
     learning_steps=(int, 1, 100_000), lr=(float, 1e-8, 10), entropy=(float, 0, 1e3), num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
     budget=(int, 1, 16384), preview_steps=(int, 1, 1000), seed=(int, 0, 2**63 - 1))
 FIELDS_HELP = dict(
@@ -60,7 +61,8 @@ FIELDS_HELP = dict(
     min_size="smallest box side, share of the picture's shorter side", max_size='largest box side, same unit', roi='features of a box: pool or align',
     mask='what of a box may change: box or patches',
     lambda_clip='weight of the text loss', lambda_dir='weight of the direction loss', lambda_str='weight of the structure loss',
-    alpha='weight of text similarity in the ranking', beta='weight of similarity to the source in the ranking', estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; amortised: it has learned before',
+    alpha='weight of text similarity in the ranking', beta='weight of similarity to the source in the ranking',
+    source_weight='weight of the evidence that the source is in the box, in ranking and loss; 0 is the paper', estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; amortised: it has learned before',
     learning_steps='optimiser steps of the region network', lr='learning rate of the region network', entropy='weight of the entropy bonus at the first learning step', num_inference_steps='steps of the editor',
     guidance_scale='classifier-free guidance of the editor',
     budget='distinct edits that may be made, previews included', search='which boxes a budget is spent on: halving or random',

@@ -63,7 +63,7 @@ rule('background in the box', ('background', 'covered', 'size'), lambda n: n['ba
      '{background:.0%} of the box is background, and is changed with the thing.', 'More proposals (num_proposals), or a box by hand; the paper names finer masks as future work.')
 rule('wrong place', ('source_seen', 'source_anywhere'), lambda n: n['source_seen'] < UNSEEN <= n['source_anywhere'],
      'CLIP does not see the source in the chosen box, but in another candidate\'s: the winner seems to stand on the background, or to hold much of it.',
-     'Look at the other candidates; raise beta.', unless='covered')
+     'Look at the other candidates; raise source_weight.', unless='covered')
 
 # %% ../nbs/api/11_diagnosis.ipynb #e06eb283
 rule('the editor cannot draw this', ('drawn_true',), lambda n: n['drawn_true'] < 0,

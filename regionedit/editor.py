@@ -147,10 +147,10 @@ def _in_input_pixels(table, work: tuple, size: tuple):
 def _candidates(table, chosen, anchors, config, work: tuple, picture) -> list:
     "One candidate an anchor, best first; none where all of the anchor's proposals are left out."
     k = torch.arange(len(chosen))
-    pick = {name: values[k, chosen] for name, values in dict(table.terms, s_t2i=table.s_t2i, s_i2i=table.s_i2i).items()}
-    score = config.alpha * pick['s_t2i'] + config.beta * pick['s_i2i']
+    pick = {name: values[k, chosen] for name, values in dict(table.terms, s_t2i=table.s_t2i, s_i2i=table.s_i2i, s_src=table.s_src).items() if values is not None}
+    score = table.score(config)[k, chosen]
     kept = table.valid[k, chosen].nonzero()[:, 0]
     to_input = torch.tensor(picture.size) / torch.tensor(work)
     return [Candidate(box=tuple(table.boxes[i, chosen[i]].tolist()), anchor=tuple((anchors[i] * to_input).tolist()), score=score[i].item(),
-                      s_t2i=pick['s_t2i'][i].item(), s_i2i=pick['s_i2i'][i].item(), losses={t: pick[t][i].item() for t in table.terms},
+                      **{s: pick[s][i].item() for s in ('s_t2i', 's_i2i', 's_src') if s in pick}, losses={t: pick[t][i].item() for t in table.terms},
                       edit=table.edits[table.index[i, chosen[i]]], source=picture) for i in kept[rank(score[kept])].tolist()]

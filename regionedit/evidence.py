@@ -124,9 +124,10 @@ def learned_look(clip, result: EditResult, others: tuple = ()) -> Look:
 
 def _fill(editor, result: EditResult, boxes: torch.Tensor, work: Image.Image):
     "The table of these boxes (k m 4), pixels of the working copy, with the result's noise and settings."
-    from regionedit.table import fill_table
+    from regionedit.table import fill_table, with_evidence
     c = result.config
-    return fill_table(work, boxes, result.prompt, result.source, editor.editor, editor.clip, c.seed, editor.cache, c.num_inference_steps, c.guidance_scale, detail=result.source_image)
+    table = fill_table(work, boxes, result.prompt, result.source, editor.editor, editor.clip, c.seed, editor.cache, c.num_inference_steps, c.guidance_scale, detail=result.source_image)
+    return with_evidence(table, editor.clip, work, result.source, c)
 
 def look_at(
     editor,                     # `RegionEditor`
@@ -139,9 +140,9 @@ def look_at(
     picture, config = result.source_image, result.config
     box, work = check_box(box, picture.size, name), working_copy(picture)
     table = _fill(editor, result, torch.tensor([[scale_box(box, picture.size, work.size)]]), work)
-    t2i, i2i, made = table.s_t2i.item(), table.s_i2i.item(), table.edits[0]
+    made = table.edits[0]
     edit = Edit(box, scale_box(made.window, work.size, picture.size), made.crop)
-    return Look(name, box, edit, config.alpha * t2i + config.beta * i2i, t2i, i2i, {t: v.item() for t, v in table.terms.items()}, **_leads_in(editor.clip, result, edit, others))
+    return Look(name, box, edit, table.score(config).item(), table.s_t2i.item(), table.s_i2i.item(), {t: v.item() for t, v in table.terms.items()}, **_leads_in(editor.clip, result, edit, others))
 
 def best_at(
     editor, result: EditResult,

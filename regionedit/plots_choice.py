@@ -86,18 +86,23 @@ def show_scores(
     alpha: float = 2., beta: float = 1.,
     ax=None,
     names: Optional[list] = None,   # one a candidate; default: its number
+    evidence=None,              # (n) float: what the source's being in the box adds
 ):                              # the axis
     "The scores of the candidates, best first, by their parts."
-    text, source = alpha * _array(s_t2i), beta * _array(s_i2i)
-    order = (-(text + source)).argsort(kind='stable')
+    parts = {'alpha x text': alpha * _array(s_t2i), 'beta x source': beta * _array(s_i2i)}
+    if evidence is not None: parts['source in the box'] = _array(evidence)
+    total = sum(parts.values())
+    order = (-total).argsort(kind='stable')
     ax, place = _axis(ax, 4.5, .3 * len(order) + .7), np.arange(len(order))
-    ax.barh(place, text[order], color='C0', label='alpha x text')
-    ax.barh(place, source[order], left=np.maximum(text[order], 0), color='#bbbbbb', label='beta x source')
-    for y, i in zip(place, order): ax.text(max(text[i], 0) + max(source[i], 0), y, f' {text[i] + source[i]:.3f}', va='center', fontsize=8)
+    left = np.zeros(len(order))
+    for (label, part), colour in zip(parts.items(), ('C0', '#bbbbbb', 'C2')):
+        ax.barh(place, part[order], left=left, color=colour, label=label)
+        left = left + np.maximum(part[order], 0)
+    for y, i, end in zip(place, order, left): ax.text(end, y, f' {total[i]:.3f}', va='center', fontsize=8)
     ax.set(yticks=place, yticklabels=[names[i] if names else str(i) for i in order], ylim=(len(order) - .4, -.6), xlabel='score')
     ax.spines[['top', 'right']].set_visible(False)
     ax.margins(x=.15)
-    ax.legend(fontsize=8, frameon=False, ncols=2, loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0)
+    ax.legend(fontsize=8, frameon=False, ncols=len(parts), loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0)
     return ax
 
 # %% ../nbs/api/12_plots_choice.ipynb #e759699c

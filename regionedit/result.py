@@ -9,7 +9,7 @@ __all__ = ['WIDEST', 'Candidate', 'EditResult', 'draw_boxes', 'compare', 'explor
 from dataclasses import dataclass, field
 import io
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from PIL import Image, ImageDraw
 import torch
@@ -31,6 +31,12 @@ class Candidate:
     losses: dict                # term -> float
     edit: Edit = field(repr=False)
     source: Image.Image = field(repr=False)
+    s_src: Optional[float] = None   # None: not asked for
+
+    @property
+    def similarities(self) -> tuple:
+        "Those of which the score is made."
+        return (self.s_t2i, self.s_i2i) if self.s_src is None else (self.s_t2i, self.s_i2i, self.s_src)
 
     @property
     def image(self) -> Image.Image:
@@ -39,7 +45,7 @@ class Candidate:
 
     def facts(self) -> dict:
         "What goes into result.json."
-        return {k: getattr(self, k) for k in ('box', 'anchor', 'score', 's_t2i', 's_i2i', 'losses')}
+        return {k: getattr(self, k) for k in ('box', 'anchor', 'score', 's_t2i', 's_i2i', 's_src', 'losses') if k != 's_src' or self.s_src is not None}
 
 # %% ../nbs/api/10_result.ipynb #4e9497ef
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .result import Candidate, EditResult, draw_boxes
 from .table import TERMS, EditTable
 
 # %% ../nbs/api/10_saved.ipynb #9816fed2
-SCHEMA = 2      # of the saved form; 1 had no digests
+SCHEMA = 3      # of the saved form; 1 had no digests, 2 no source_weight
 
 def facts(result: EditResult) -> dict:
     "What result.json says of an edit."
@@ -38,7 +38,7 @@ def facts(result: EditResult) -> dict:
 def _tensors(result: EditResult) -> dict:
     "The tensors of a result, by dotted name."
     table, trajectory = result.table, result.trajectory
-    tensors = dict(attention=result.attention, **{f'table.{k}': getattr(table, k) for k in ('boxes', 'index', 's_t2i', 's_i2i')})
+    tensors = dict(attention=result.attention, **{f'table.{k}': getattr(table, k) for k in ('boxes', 'index', 's_t2i', 's_i2i', 's_src') if getattr(table, k) is not None})
     tensors |= {f'terms.{k}': v for k, v in table.terms.items()}
     return tensors | {f'trajectory.{f.name}': getattr(trajectory, f.name) for f in fields(trajectory)}
 
@@ -135,10 +135,10 @@ def _rows(patches) -> Optional[tuple]:
     return rows
 
 def _config(said: dict) -> Config:
-    "The settings of a result. Raises `ValueError` for those of a later version."
+    "The settings of a result; those that it does not know were off. Raises `ValueError` for those of a later version."
     later = sorted(set(said['config']) - set(Config().as_dict()))
     if later: raise ValueError(f'it has settings that this version does not know: {", ".join(later)}')
-    return Config(**said['config'])
+    return Config(**{'source_weight': 0., **said['config']})
 
 def _assemble(parts: dict, said: dict) -> EditResult:
     "Put a saved result together again."
@@ -165,11 +165,12 @@ def _told(error: Exception) -> str:
 def _check_parts(result: EditResult, size: tuple) -> EditResult:
     "The result, if its parts fit together. Raises an error that says which do not."
     table, path, (k, m), s = result.table, result.trajectory, result.table.index.shape, len(result.trajectory)
-    shapes = [(table.boxes, (k, m, 4)), *((v, (k, m)) for v in (table.s_t2i, table.s_i2i, *(table.terms[t] for t in TERMS))), (path.probabilities, (s, k, m)),
+    similar = (table.s_t2i, table.s_i2i, *([] if table.s_src is None else [table.s_src]))
+    shapes = [(table.boxes, (k, m, 4)), *((v, (k, m)) for v in (*similar, *(table.terms[t] for t in TERMS))), (path.probabilities, (s, k, m)),
               (path.chosen, (s, k)), (path.boxes, (s, k, 4)), (path.terms, (s, k, len(TERMS))), (path.expected_loss, (s,))]
     boxes = torch.tensor([e.box for e in table.edits])[table.index]
-    numbers = [v for c in result.candidates for v in (c.score, c.s_t2i, c.s_i2i, *c.anchor, *c.losses.values())]
-    whole, real = (table.boxes, table.index, path.chosen, path.boxes), (*table.terms.values(), table.s_t2i, table.s_i2i, path.probabilities, path.terms, path.expected_loss, result.attention)
+    numbers = [v for c in result.candidates for v in (c.score, *c.similarities, *c.anchor, *c.losses.values())]
+    whole, real = (table.boxes, table.index, path.chosen, path.boxes), (*table.terms.values(), *similar, path.probabilities, path.terms, path.expected_loss, result.attention)
     holds = {
         'source.png has another size': result.source_image.size == tuple(size),
         'tensors have shapes that do not belong together': all(tuple(v.shape) == shape for v, shape in shapes),

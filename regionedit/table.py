@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'EditTable', 'EditCache', 'edit_key', 'cached_edits', 'check_numbers', 'distinct', 'loss_terms', 'measure',
-           'fill_table']
+           'fill_table', 'with_evidence']
 
 # %% ../nbs/api/07_table.ipynb #65150315
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import hashlib, io, json, warnings
 from typing import Callable, Optional
 
@@ -20,7 +20,7 @@ from .losses.direction import direction_loss
 from .losses.structure import structure_loss
 from .losses.text import clip_loss
 from .refine import refine
-from .ranking import scores
+from .ranking import scores, source_evidence
 
 # %% ../nbs/api/07_table.ipynb #44aeb51f
 TERMS = ('clip', 'dir', 'str')      # names of the loss terms, in the order of LR eq. 3
@@ -35,6 +35,7 @@ class EditTable:
     s_t2i: torch.Tensor = field(repr=False)
     s_i2i: torch.Tensor = field(repr=False)
     previews: int = 0           # edits of fewer steps that were looked at and not kept
+    s_src: Optional[torch.Tensor] = field(default=None, repr=False)     # None: not asked for
 
     @property
     def num_edits(self) -> int:
@@ -48,14 +49,23 @@ class EditTable:
 
     @property
     def valid(self) -> torch.Tensor:            # (k m) bool
-        "Where every term and both similarities are finite; other proposals are left out of the choice."
-        return torch.stack([*self.terms.values(), self.s_t2i, self.s_i2i]).isfinite().all(0)
+        "Where every term and every similarity is finite; other proposals are left out of the choice."
+        asked = [] if self.s_src is None else [self.s_src]
+        return torch.stack([*self.terms.values(), self.s_t2i, self.s_i2i, *asked]).isfinite().all(0)
 
     def loss(self, config) -> torch.Tensor:     # (k m) float
-        "LR eq. 3: the weighted sum of the terms. Where it is no number, the worst of the anchor's others, 0 if there are none."
-        loss = sum(getattr(config, f'lambda_{t}') * self.terms[t] for t in TERMS)
+        "LR eq. 3: the weighted sum of the terms, less the evidence for the source. Where it is no number, the worst of the anchor's others, 0 if there are none."
+        loss = sum(getattr(config, f'lambda_{t}') * self.terms[t] for t in TERMS) - self.evidence(config)
         worst = loss.masked_fill(~self.valid, -torch.inf).amax(-1, keepdim=True).nan_to_num(neginf=0.)
         return torch.where(self.valid, loss, worst)
+
+    def score(self, config) -> torch.Tensor:    # (k m) float
+        "LR eq. 7, and the evidence for the source; NaN where there is no edit."
+        return config.alpha * self.s_t2i + config.beta * self.s_i2i + self.evidence(config)
+
+    def evidence(self, config):                 # (k m) float, or 0
+        "How much the source's being in the box counts."
+        return config.source_weight * self.s_src if config.source_weight and self.s_src is not None else 0.
 
     def _repr_png_(self) -> bytes:
         "One map a term, anchors down and proposals across; the best proposal of each anchor is marked."
@@ -158,3 +168,15 @@ def fill_table(
                          detail, mask, progress=progress, callback_on_step_end=callback_on_step_end)
     terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
     return check_numbers(EditTable(boxes, index, edits, {t: v[index] for t, v in terms.items()}, s_t2i[index], s_i2i[index]))
+
+# %% ../nbs/api/07_table.ipynb #975cd799
+def with_evidence(
+    table: EditTable,
+    clip, image: Image.Image,   # RGB, in whose pixels the boxes are
+    source: str, config,        # `Config`: source_weight
+) -> EditTable:
+    "The table with what CLIP sees of the source in each box that was edited, if that counts."
+    if not config.source_weight: return table
+    seen = source_evidence(clip, image, [e.box for e in table.edits], source)
+    return replace(table, s_src=torch.cat([seen, seen.new_full((1,), torch.nan)])[table.index])      # -1 is the last: NaN
+

@@ -114,7 +114,7 @@ def test_only_the_chosen_are_edited_and_as_in_the_full_table():
 
 def test_a_trajectory_of_one_state():
     logits = torch.tensor([[0., 1.], [3., 0.], [0., -2.]])
-    config = Config(budget=2)
+    config = Config(budget=2, source_weight=0)
     table = fill_chosen(logits, picture(30, 24), BOXES, 'a rocket', 'a cat', StubEditor(), StubClip(), config)
     t = foreseen(logits, table, config)
     assert len(t) == 1 and t.chosen.tolist() == [[1, 0, 0]] and t.boxes[0].tolist() == [BOXES[0, 1].tolist(), BOXES[1, 0].tolist(), BOXES[2, 0].tolist()]

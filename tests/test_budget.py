@@ -111,10 +111,10 @@ def test_what_is_searched_for_is_a_low_loss(monkeypatch):
         x = torch.tensor([float(e.box[0] % 16) for e in edits])
         return dict(clip=x, dir=-x / 2, str=0 * x), x, x       # the score rises with the loss
     monkeypatch.setattr(module, 'measure', measure)
-    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=6, lambda_clip=1, lambda_dir=0))
+    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=6, lambda_clip=1, lambda_dir=0, source_weight=0))
     assert order[4:] == [tuple(boxes[0, 0].tolist()), tuple(boxes[1, 0].tolist())]
     order.clear()
-    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=6, lambda_clip=0, lambda_dir=1))
+    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=6, lambda_clip=0, lambda_dir=1, source_weight=0))
     assert order[4:] == [tuple(boxes[3, 0].tolist()), tuple(boxes[2, 0].tolist())]
 
 # with an editor

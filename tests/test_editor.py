@@ -57,7 +57,7 @@ def test_candidates(editor, size):
     rows = []
     for c in result.candidates:
         assert contains(c.box, c.anchor), 'an anchor lies in its own box, in pixels of the input'
-        assert c.score == pytest.approx(1.5 * c.s_t2i + .25 * c.s_i2i, abs=1e-6)
+        assert c.score == pytest.approx(1.5 * c.s_t2i + .25 * c.s_i2i + 2 * c.s_src, abs=1e-6)
         row = next(k for k in range(3) if k not in rows and any(tuple(b) == c.box for b in result.trajectory.boxes[-1, k:k + 1].tolist()))
         m = result.trajectory.chosen[-1, row]
         assert result.table.boxes[row, m].tolist() == list(c.box) and c.losses == {t: v[row, m].item() for t, v in result.table.terms.items()}

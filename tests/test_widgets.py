@@ -21,7 +21,7 @@ from stubs import StubClip, StubEditor, picture, stub_result, stub_vit
 def folder(tmp_path_factory):
     "A result of three anchors and four proposals on a picture of 60 x 40, saved."
     editor = RegionEditor(stub_vit(), StubClip(), StubEditor())
-    made = editor(picture(60, 40), 'a rocket', 'a cat', num_anchors=3, num_proposals=4, learning_steps=12, min_size=.3, max_size=.9, progress=False)
+    made = editor(picture(60, 40), 'a rocket', 'a cat', num_anchors=3, num_proposals=4, learning_steps=12, min_size=.3, max_size=.9, source_weight=0, progress=False)
     return made.save(tmp_path_factory.mktemp('result'))
 
 @pytest.fixture(scope='module')

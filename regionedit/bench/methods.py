@@ -12,7 +12,7 @@ import hashlib, time
 
 import torch
 
-from .baselines import BASELINES, Outcome, Task, best_of, run_baseline
+from .baselines import BASELINES, Outcome, Task, best_of, paper_score, run_baseline
 from .diffedit import diffedit_box
 from ..clip import ImageFeatures
 from ..config import CHOICES, Config
@@ -58,14 +58,14 @@ def run_shared(models, task: Task, config: Config) -> Outcome:
     hits, misses = models.cache.hits, models.cache.misses
     result = models.run(task.image, task.prompt, task.source, replace(config, seed=task.seed))
     seconds = charged(models, result, models.cache.hits - hits, models.cache.misses - misses)
-    table = config.alpha * result.table.s_t2i + config.beta * result.table.s_i2i
-    return Outcome(result.box, result.score, result.candidates[0].edit, result.num_edits, seconds, table[result.table.valid].max().item())
+    table = result.table.score(replace(config, source_weight=0))
+    return Outcome(result.box, paper_score(result), result.candidates[0].edit, result.num_edits, seconds, table[result.table.valid].max().item())
 
 # %% ../../nbs/api/bench/04_methods.ipynb #d4b6cc25
 def _variant(**changes) -> Callable:
     return lambda models, task, config: run_shared(models, task, replace(config, **changes))
 
-METHODS['ours'] = _variant(estimator='exact')
+METHODS |= {'ours': _variant(estimator='exact'), 'paper-ranking': _variant(estimator='exact', source_weight=0)}
 for _name in CHOICES['estimator']:
     if _name != 'exact': METHODS[_name] = _variant(estimator=_name)
 METHODS |= {'halving-16': _variant(budget=16, search='halving'), 'random-16': _variant(budget=16, search='random')}

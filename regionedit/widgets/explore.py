@@ -56,7 +56,7 @@ def draw(self):
     if 0 < self.share.value < 1: ax.axvline(image.width * (1 - self.share.value), color='white', linewidth=1.5)
     ax.set_title('before' if self.share.value == 0 else 'after' if self.share.value == 1 else 'before | after', fontsize=11)
     self.shown.value = png(ax)
-    rows = [('source', result.source), ('prompt', result.prompt), ('box', str(tuple(c.box))), ('score', c.score), ('text similarity', c.s_t2i), ('source similarity', c.s_i2i)]
+    rows = [('source', result.source), ('prompt', result.prompt), ('box', str(tuple(c.box))), ('score', c.score), ('text similarity', c.s_t2i), ('source similarity', c.s_i2i), *([] if c.s_src is None else [('source in the box', c.s_src)])]
     self.numbers.value = table_html(rows + [(f'loss {name}', value) for name, value in c.losses.items()])
 
 def draw_strip(self):

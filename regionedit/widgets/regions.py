@@ -18,14 +18,14 @@ from ..table import TERMS
 from .base import Panel, below, ground, new_axis, png, row, shown_in, table_html
 
 # %% ../../nbs/api/widgets/02_regions.ipynb #6cf21cc4
-HIGHER_IS_BETTER = ('text similarity', 'source similarity', 'probability')
+HIGHER_IS_BETTER = ('text similarity', 'source similarity', 'source in the box', 'probability')
 
 def table_values(result: EditResult) -> dict:   # name -> (k m) float, NaN where nothing is known
-    "Loss, its terms, the two similarities, and the probability after learning."
+    "Loss, its terms, the similarities that the ranking asks for, and the probability after learning."
     table = result.table
     loss = table.loss(result.config).masked_fill(~table.valid, math.nan)
     return {'loss': loss, **{t: table.terms[t] for t in TERMS}, 'text similarity': table.s_t2i, 'source similarity': table.s_i2i,
-            'probability': result.trajectory.probabilities[-1]}
+            **({} if table.s_src is None else {'source in the box': table.s_src}), 'probability': result.trajectory.probabilities[-1]}
 
 # %% ../../nbs/api/widgets/02_regions.ipynb #3e8a392d
 def anchor_points(result: EditResult) -> torch.Tensor:     # (k 2) float, (x, y) pixels; NaN for an anchor without a candidate
