@@ -71,7 +71,9 @@ class Claim:
     key: str
     number: int
 
-    def lock(self, number: Optional[int] = None) -> Path: return self.folder/f'{self.key}.{self.number if number is None else number}.lock'
+    def lock(self, number: Optional[int] = None) -> Path:     # None: its own
+        "The file of this job's lock of that number."
+        return self.folder/f'{self.key}.{self.number if number is None else number}.lock'
 
     def held(self) -> bool:
         "False once another process has taken this one for dead."

@@ -55,7 +55,9 @@ def variant(books: dict, index_of, lambdas: tuple = (1, 1, 1), alpha: float = 2.
     "The method with one thing changed; `index_of` is a function of a book to (k m)."
     return measured(books, {c: winner(b, choices(b, index_of(b), lambdas), alpha, beta) for c, b in books.items()})
 
-def own(book: dict) -> torch.Tensor: return book['set.spread'][:8]      # (8 7): the method's proposals
+def own(book: dict) -> torch.Tensor:        # (8 7) long, numbers of boxes in the book
+    "The method's own proposals: eight spread anchors, seven squares each."
+    return book['set.spread'][:8]
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #a7fa2c53
 LOSSES = {'all three': (1, 1, 1), 'without text': (0, 1, 1), 'without direction': (1, 0, 1), 'without structure': (1, 1, 0),

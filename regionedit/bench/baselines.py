@@ -88,6 +88,7 @@ def best_of(
     first = rank(score)[0]
     return table.edits[table.index[first, 0]], score[first].item(), table.num_edits
 
+# %% ../../nbs/api/bench/01_baselines.ipynb #2f29c460
 def run_baseline(
     name: str,                  # of `BASELINES`
     models, task: Task, config: Config,

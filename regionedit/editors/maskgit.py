@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'cells_under', 'tokens_left', 'Step', 'reveal', 'step_noise', 'fill_tokens', 'embed_texts',
-           'predict_tokens', 'guided', 'in_passes', 'feathered', 'MaskGitEditor']
+           'predict_tokens', 'guided', 'in_passes', 'feathered', 'MaskGitEditor', 'pictures']
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #91d17e81
 import json, math
@@ -88,6 +88,7 @@ def step_noise(
     u = torch.empty(cells).uniform_(generator=generator)
     return race, -(-u.clamp(min=1e-20).log()).clamp(min=1e-20).log()
 
+# %% ../../nbs/api/editors/03_maskgit.ipynb #06f1319c
 @torch.no_grad()
 def fill_tokens(
     predict: Callable,          # tokens (n h w) -> logits (n k h w)
@@ -131,6 +132,7 @@ def predict_tokens(
     micro = torch.tensor([[size, size, 0, 0, 6]], dtype=transformer.dtype, device=tokens.device).expand(len(tokens), -1)
     return transformer(tokens, encoder_hidden_states=states.to(transformer.dtype), pooled_text_emb=pooled.to(transformer.dtype), micro_conds=micro).float()
 
+# %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
 def guided(
     transformer,
     texts: tuple,           # what `embed_texts` gives for the empty text and the prompt
@@ -207,12 +209,15 @@ class MaskGitEditor:
         if parts['vqvae'].config.get('force_upcast'): parts['vqvae'].float()        # aMUSEd's gives NaN in float16
         return cls(**parts, **kwargs)
 
-    def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
-        "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
-        unknown = tokens == self.scheduler.config.mask_token_id
-        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass']).clamp(0, 1)
-        grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
-        return pixels.masked_fill(grey, .5)
+# %% ../../nbs/api/editors/03_maskgit.ipynb #ea1dca60
+def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
+    "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
+    unknown = tokens == self.scheduler.config.mask_token_id
+    pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass']).clamp(0, 1)
+    grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
+    return pixels.masked_fill(grey, .5)
+
+MaskGitEditor.pictures = pictures
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
 @torch.no_grad()

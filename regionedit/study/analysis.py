@@ -107,6 +107,7 @@ class Preference:
     p_holm: float       # the two again, corrected for the number of contests
     cluster_p_holm: float
 
+# %% ../../nbs/api/study/03_analysis.ipynb #6252bd80
 def contest_answers(rows: list, ours: str, other: str) -> tuple:    # people, pictures, won: (n) each
     "The first answers to one contest."
     of_it = [r for r in rows if r['kind'] == 'pair' and {r['left'], r['right']} == {ours, other}]
@@ -121,6 +122,7 @@ def preference(rows: list, ours: str, other: str, level: float = .95, draws: int
     return Preference(ours, other, wins, n, wins / n, *wilson(wins, n, level), effect, *wilson(wins / n * effect, effect, level),
                       *cluster_bootstrap(people, pictures, won, level, draws, seed), p, q, p, q)
 
+# %% ../../nbs/api/study/03_analysis.ipynb #c4dc79cf
 def preferences(
     rows: list,         # of answers, as from `read_answers`
     contests: list,     # of (ours, other), as `Design.contests`

@@ -41,6 +41,7 @@ def _png(image: Image.Image) -> bytes:
     image.save(buffer, 'PNG', compress_level=1)
     return buffer.getvalue()
 
+# %% ../../nbs/api/widgets/05_probe.ipynb #77521589
 def _wrapped(lines: list, width: int, size: int = 15) -> Image.Image:
     "Text as a picture, for the static twin."
     font, broken = ImageFont.load_default(size), []
@@ -140,6 +141,7 @@ def _busy(self, work):
 def _method(self):
     self.take(self.editor(self.image, self.prompt, self.source, progress=False, **self.options))
 
+# %% ../../nbs/api/widgets/05_probe.ipynb #5ebbcead
 def take(self, result: EditResult):
     "Show a result; what was known of other boxes is kept."
     self.result = result
@@ -189,6 +191,7 @@ def draw(self):
         show_anchors(self.image, anchors, ax)
     self.map.value = png(ax)
 
+# %% ../../nbs/api/widgets/05_probe.ipynb #2c5b8b40
 def findings(self) -> list:
     "What the rules say of the numbers at hand."
     if self.result is None: return []
