@@ -158,7 +158,11 @@ def draw_thumbnail(folder: Path) -> Path:
     sheet.save(folder/'thumbnail.png')
     return folder/'thumbnail.png'
 
-def make(batch: Batch, job: Job, editor: Callable, folder: Path) -> dict:
+def make(
+    batch: Batch, job: Job,
+    editor: Callable,           # called like a `RegionEditor`
+    folder: Path,               # where the result goes
+) -> dict:                      # box, score, num_edits
     "Edit and save; returns what the summary says of the result."
     path = check_file(batch.picture(job))
     if hasattr(editor, 'cache'): editor.cache.clear()

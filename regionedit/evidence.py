@@ -146,7 +146,6 @@ def look_at(
     edit = Edit(box, scale_box(made.window, work.size, picture.size), made.crop)
     return Look(name, box, edit, config.alpha * t2i + config.beta * i2i, t2i, i2i, {t: v.item() for t, v in table.terms.items()}, **_leads_in(editor.clip, result, edit, others))
 
-# %% ../nbs/api/10_evidence.ipynb #eaf75254
 def best_at(
     editor, result: EditResult,
     anchor: tuple,              # (x, y), pixels of the picture

@@ -142,7 +142,6 @@ def _config(said: dict) -> Config:
     if later: raise ValueError(f'it has settings that this version does not know: {", ".join(later)}')
     return Config(**said['config'])
 
-# %% ../nbs/api/10_saved.ipynb #f405e7d6
 def _assemble(parts: dict, said: dict) -> EditResult:
     "Put a saved result together again."
     from safetensors.torch import load_file

@@ -76,6 +76,7 @@ class Outcome:
     seconds: float
     best: float = float('nan')      # the highest score of all edits that were looked at
 
+# %% ../../nbs/api/bench/01_baselines.ipynb #b485e974
 def best_of(
     models,                     # has `vit`, `clip` and `editor`, such as `RegionEditor`
     task: Task, boxes: torch.Tensor,    # (k 4) long
@@ -88,7 +89,6 @@ def best_of(
     first = rank(score)[0]
     return table.edits[table.index[first, 0]], score[first].item(), table.num_edits
 
-# %% ../../nbs/api/bench/01_baselines.ipynb #2f29c460
 def run_baseline(
     name: str,                  # of `BASELINES`
     models, task: Task, config: Config,

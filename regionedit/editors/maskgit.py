@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'cells_under', 'tokens_left', 'Step', 'reveal', 'step_noise', 'fill_tokens', 'embed_texts',
-           'predict_tokens', 'guided', 'in_passes', 'feathered', 'MaskGitEditor', 'pictures']
+           'predict_tokens', 'guided', 'in_passes', 'feathered', 'MaskGitEditor']
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #91d17e81
 import json, math
@@ -209,15 +209,12 @@ class MaskGitEditor:
         if parts['vqvae'].config.get('force_upcast'): parts['vqvae'].float()        # aMUSEd's gives NaN in float16
         return cls(**parts, **kwargs)
 
-# %% ../../nbs/api/editors/03_maskgit.ipynb #ea1dca60
-def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
-    "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
-    unknown = tokens == self.scheduler.config.mask_token_id
-    pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass']).clamp(0, 1)
-    grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
-    return pixels.masked_fill(grey, .5)
-
-MaskGitEditor.pictures = pictures
+    def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
+        "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
+        unknown = tokens == self.scheduler.config.mask_token_id
+        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass']).clamp(0, 1)
+        grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
+        return pixels.masked_fill(grey, .5)
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
 @torch.no_grad()

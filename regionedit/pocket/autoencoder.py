@@ -41,7 +41,6 @@ def jittered_box(
     x0, y0, x1, y1 = (round(v) for v in (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2))
     return max(x0, 0), max(y0, 0), min(x1, size[0]), min(y1, size[1])
 
-# %% ../../nbs/api/pocket/05_autoencoder.ipynb #98dea5a2
 def crop_of(
     image: Image.Image,
     box: tuple,             # XYXY pixels

@@ -164,8 +164,12 @@ def name_features(model, tokenizer) -> torch.Tensor:    # (72 d), unit length
     return encode_text(model, tokens).float()
 
 @torch.no_grad()
-def zero_shot(model, tokenizer, pixels: np.ndarray, names: list) -> float:
-    "Share of pictures (n h w 3) whose own name scores highest of all concepts."
+def zero_shot(
+    model, tokenizer,
+    pixels: np.ndarray,     # (n h w 3) uint8
+    names: list,            # of n concepts, what each picture shows
+) -> float:                 # 0..1
+    "Share of pictures whose own name scores highest of all concepts."
     text = name_features(model, tokenizer)
     found = torch.cat([(model.encode_image(normalise(p), normalize=True).float() @ text.T).argmax(1) for p in np.array_split(pixels, max(1, len(pixels) // 64))])
     return sum(CONCEPTS[i] == n for i, n in zip(found.tolist(), names)) / len(names)

@@ -37,7 +37,11 @@ def build_unet(channels: int = 16) -> nn.Module:    # of the latents
         down_block_types=('CrossAttnDownBlock2D',) * 2, mid_block_type='UNetMidBlock2DCrossAttn', up_block_types=('CrossAttnUpBlock2D',) * 2,
         cross_attention_dim=192, attention_head_dim=(2, 5), norm_num_groups=16).to(memory_format=torch.channels_last)
 
-def build_text_encoder(tokenizer, width: int = 192, layers: int = 2) -> nn.Module:
+def build_text_encoder(
+    tokenizer,              # whose vocabulary it reads
+    width: int = 192,       # of a token's vector
+    layers: int = 2,
+) -> nn.Module:
     "The text encoder, untrained."
     from transformers import CLIPTextConfig, CLIPTextModel
     return CLIPTextModel(CLIPTextConfig(
@@ -69,7 +73,11 @@ def denoising_loss(
     return (weight * (guess - v).square()).mean() / weight.mean()
 
 # %% ../../nbs/api/pocket/06_diffusion.ipynb #cf25bf87
-def prompt_of(seed: int, name: str, scene) -> str:
+def prompt_of(
+    seed: int,              # decides the words
+    name: str,              # of the object that the crop shows
+    scene,                  # `Scene`
+) -> str:
     "A text for a crop; empty once in ten."
     rng = np.random.default_rng([seed, 5])
     if rng.random() < .1: return ''

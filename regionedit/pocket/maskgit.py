@@ -67,7 +67,12 @@ class VqRecipe(Recipe):
         model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #f8f9d437
-def build_transformer(codes: int = 4096, width: int = 192, layers: int = 4, channels: int = 96) -> nn.Module:
+def build_transformer(
+    codes: int = 4096,      # of the codebook; one more is the mask token
+    width: int = 192,       # of a token's vector
+    layers: int = 4,
+    channels: int = 96,     # of the embedding, before the first convolutions
+) -> nn.Module:
     "The transformer, untrained."
     from diffusers import UVit2DModel
     return UVit2DModel(
@@ -84,7 +89,11 @@ def start_from_codebook(transformer, codebook: torch.Tensor):       # (k d) floa
     transformer.embed.embeddings.weight[:len(shape), :shape.shape[1]] = shape
     transformer.mlm_layer.conv2.weight[:, :shape.shape[1], 0, 0] = .05 * shape
 
-def build_text_encoder(tokenizer, width: int = 192, layers: int = 3) -> nn.Module:
+def build_text_encoder(
+    tokenizer,              # whose vocabulary it reads
+    width: int = 192,       # of a token's vector, and of the whole text's
+    layers: int = 3,
+) -> nn.Module:
     "The text encoder, untrained."
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
     return CLIPTextModelWithProjection(CLIPTextConfig(

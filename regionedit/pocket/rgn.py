@@ -215,8 +215,15 @@ CASES = {       # name -> arguments of `draw_scene`, does the prompt tell of the
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #157e3042
 @torch.no_grad()
-def try_scene(models, network, seed: int, scene_args: dict, whole, oracle: bool = True, **steps) -> Trial:
-    "One scene with everything measured; `models` has `vit`, `clip` and, where there is no oracle, `editor`."
+def try_scene(
+    models,                 # has `vit`, `clip` and, where there is no oracle, `editor`
+    network,                # `TextRegionNetwork`
+    seed: int,
+    scene_args: dict, whole: Optional[bool],    # as in `CASES`
+    oracle: bool = True,
+    **steps,                # of `fill_table`, for a real editor
+) -> Trial:
+    "One scene with everything measured."
     scene, rng = draw_scene(seed, **scene_args), np.random.default_rng([seed, 13])
     what = wanted(rng, scene, scene_args['concepts'], scene_args['styles'])
     prompt, source, number = texts_for(rng, scene.layout, what['name'], whole)
@@ -243,7 +250,10 @@ def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are 
                 **{'crop similarity, 1 edit': one(trial.similar), 'crop similarity, all anchors': (everywhere, trial.similar.argmax(1)),
                    'middle box, all anchors': (everywhere, torch.full((k,), m // 2)), 'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})
 
-def outcome(trial: Trial, anchors, chosen) -> dict:
+def outcome(
+    trial: Trial,
+    anchors: torch.Tensor, chosen: torch.Tensor,    # (n) long each: the entries that a rule edits
+) -> dict:                  # measure -> number
     "The result of a rule beside the full table's and the truth."
     score, best = trial.score, trial.score.max()
     i = score[anchors, chosen].argmax()

@@ -10,7 +10,7 @@ from PIL import Image
 import ipywidgets as widgets
 
 from ..plots import show_boxes, show_candidates
-from ..result import Candidate, EditResult
+from ..result import EditResult
 from .base import Panel, ground, new_axis, png, row, table_html
 from .learning import LearningPlayer
 from .ranking import RankingExplorer
@@ -44,7 +44,7 @@ class BeforeAfter(Panel):
         self.panel = widgets.VBox([row(self.shown, widgets.VBox([self.place, self.share, self.outline, self.numbers])), self.strip])
 
     @property
-    def candidate(self) -> Candidate:
+    def candidate(self):        # a `Candidate`
         "The candidate at the slider's place, 1 the best."
         return self.result.candidates[min(self.place.value, len(self.result.candidates)) - 1]
 

@@ -41,7 +41,6 @@ def _png(image: Image.Image) -> bytes:
     image.save(buffer, 'PNG', compress_level=1)
     return buffer.getvalue()
 
-# %% ../../nbs/api/widgets/05_probe.ipynb #77521589
 def _wrapped(lines: list, width: int, size: int = 15) -> Image.Image:
     "Text as a picture, for the static twin."
     font, broken = ImageFont.load_default(size), []
