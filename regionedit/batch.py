@@ -72,10 +72,21 @@ class Batch:
     options: dict = field(default_factory=dict)     # fields of `Config`
     preset: str = 'pocket'
 
-    def picture(self, job: Job) -> Path: return self.image_dir/job.image
-    def target(self, job: Job) -> Path: return self.out/job.id
-    def home(self, part: str) -> Path: return self.out/HOME/part
-    def failure(self, job: Job) -> Path: return self.home('failures')/f'{self.key(job)}.json'
+    def picture(self, job: Job) -> Path:
+        "The file that a job reads."
+        return self.image_dir/job.image
+
+    def target(self, job: Job) -> Path:
+        "The folder that its result gets."
+        return self.out/job.id
+
+    def home(self, part: str) -> Path:
+        "Where the batch keeps what is its own: claims, failures, unfinished results."
+        return self.out/HOME/part
+
+    def failure(self, job: Job) -> Path:
+        "The record of a job that failed; it has no result's folder to lie in."
+        return self.home('failures')/f'{self.key(job)}.json'
 
     def key(self, job: Job) -> str:
         "A short name that any file system takes."
@@ -147,7 +158,11 @@ def draw_thumbnail(folder: Path) -> Path:
     sheet.save(folder/'thumbnail.png')
     return folder/'thumbnail.png'
 
-def make(batch: Batch, job: Job, editor: Callable, folder: Path) -> dict:
+def make(
+    batch: Batch, job: Job,
+    editor: Callable,           # called like a `RegionEditor`
+    folder: Path,               # where the result goes
+) -> dict:                      # box, score, num_edits
     "Edit and save; returns what the summary says of the result."
     path = check_file(batch.picture(job))
     if hasattr(editor, 'cache'): editor.cache.clear()
@@ -170,6 +185,7 @@ def _sentence(error: Exception) -> str:
     text = ' '.join(str(error).split())
     return text if isinstance(error, (ValueError, FileNotFoundError, ModelNotAvailable)) and text.startswith('expected ') else f'{type(error).__name__}: {text}'
 
+# %% ../nbs/api/14_batch.ipynb #16d85e49
 def attempt(batch: Batch, job: Job, editor: Callable, claim: Claim) -> Optional[dict]:
     "Do a claimed job and leave a result or a failure; returns its record, or None if the claim was lost on the way."
     folder, start = batch.home('unfinished')/f'{batch.key(job)}.{claim.number}', time.perf_counter()
@@ -296,6 +312,7 @@ def _check_folders(image_dir: Path, out: Path):
     if not image_dir.is_dir(): raise FileNotFoundError(f'expected a folder of pictures, found none at {image_dir}; check --image-dir')
     if check_out(out).samefile(image_dir): raise ValueError(f'expected results beside the pictures, got {out} for both; name another --out')
 
+# %% ../nbs/api/14_batch.ipynb #fb9d2251
 def run_batch(
     jobs: list,                         # of Job
     image_dir: Union[str, Path],        # their `image` is relative to it

@@ -71,7 +71,9 @@ class Claim:
     key: str
     number: int
 
-    def lock(self, number: Optional[int] = None) -> Path: return self.folder/f'{self.key}.{self.number if number is None else number}.lock'
+    def lock(self, number: Optional[int] = None) -> Path:     # None: its own
+        "The file of this job's lock of that number."
+        return self.folder/f'{self.key}.{self.number if number is None else number}.lock'
 
     def held(self) -> bool:
         "False once another process has taken this one for dead."
@@ -82,7 +84,11 @@ class Claim:
         for n in bids(self.folder, self.key):
             if n <= self.number: self.lock(n).unlink(missing_ok=True)
 
-def take_claim(folder: Path, key: str, stale_after: float = STALE_AFTER) -> Optional[Claim]:
+def take_claim(
+    folder: Path,                       # of the locks
+    key: str,                           # of the job
+    stale_after: float = STALE_AFTER,   # seconds, see above
+) -> Optional[Claim]:
     "Claim a job; None if a living process has it."
     highest = max(bids(folder, key), default=-1)
     claim = Claim(folder, key, highest + 1)

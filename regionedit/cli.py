@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEMO', 'RECIPES', 'COMMANDS', 'Parser', 'option', 'add_config_options', 'add_model_options', 'find_preset',
-           'build_parser', 'command_edit', 'command_train', 'command_doctor', 'command_cite', 'tell', 'plain_streams',
-           'main']
+           'add_edit_command', 'add_train_command', 'build_parser', 'check_given', 'inputs', 'command_edit',
+           'command_train', 'command_doctor', 'command_cite', 'tell', 'plain_streams', 'main']
 
 # %% ../nbs/api/15_cli.ipynb #bbcfbe12
 from contextlib import contextmanager
@@ -22,12 +22,15 @@ from .presets import CLIPS, PRESETS, VITS, get_preset
 # %% ../nbs/api/15_cli.ipynb #16d89487
 class Parser(argparse.ArgumentParser):
     "Says what is wrong in one line, exit status 2."
-    def error(self, message): raise ValueError(f'{message}; see {self.prog} --help')
+    def error(self, message: str):
+        "argparse would print a page and leave; here one sentence goes to `main`."
+        raise ValueError(f'{message}; see {self.prog} --help')
 
 def option(parser, name: str, **kwargs):
     "Add `--some-name`, also spelt `--some_name`."
     parser.add_argument(*dict.fromkeys((f'--{name.replace("_", "-")}', f'--{name.replace("-", "_")}')), dest=name.replace('-', '_'), **kwargs)
 
+# %% ../nbs/api/15_cli.ipynb #9df0a214
 def add_config_options(parser):
     "One option for each field of `Config`."
     for name, default in Config().as_dict().items():
@@ -53,10 +56,8 @@ def find_preset(args):
     return get_preset(args.preset, args.vit, args.clip, args.revision, args.variant, args.local_files_only)
 
 # %% ../nbs/api/15_cli.ipynb #46f09ea4
-def build_parser() -> Parser:
-    "The whole command line."
-    parser = Parser(prog='regionedit', description='Edit a picture by text inside a box that is found and learned, not drawn.')
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', parser_class=Parser)
+def add_edit_command(commands):
+    "Add `edit`: one picture."
     edit = commands.add_parser('edit', help='edit one picture', description='Edit one picture inside a box that the method finds by itself.')
     edit.add_argument('image', nargs='?', metavar='IMAGE', help='picture of any size and kind')
     option(edit, 'demo', action='store_true', help='edit a bundled picture instead of IMAGE')
@@ -66,14 +67,25 @@ def build_parser() -> Parser:
     option(edit, 'out', default='regionedit-out', type=Path, help='folder for the results (default: regionedit-out)')
     option(edit, 'json', action='store_true', help="print result.json on one line and nothing else")
     add_config_options(edit)
-    add_batch_command(commands, option, add_model_options, add_config_options)
-    add_bench_command(commands, option)
+
+def add_train_command(commands):
+    "Add `train`: one pocket model."
     train = commands.add_parser('train', help='train a pocket model by its recipe', description='Train a pocket model; a checkpoint is kept, --resume goes on from it.')
     train.add_argument('model', choices=list(RECIPES), help='which model')
     option(train, 'minutes', type=float, default=60, help='training time, all resumed runs together (default: 60)')
     option(train, 'resume', action='store_true', help='go on from the last checkpoint')
     option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not with random numbers: diffusion and maskgit')
     option(train, 'out', default='training', type=Path, help='folder for checkpoints and weights (default: training)')
+
+# %% ../nbs/api/15_cli.ipynb #bb9cfaa7
+def build_parser() -> Parser:
+    "The whole command line."
+    parser = Parser(prog='regionedit', description='Edit a picture by text inside a box that is found and learned, not drawn.')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', parser_class=Parser)
+    add_edit_command(commands)
+    add_batch_command(commands, option, add_model_options, add_config_options)
+    add_bench_command(commands, option)
+    add_train_command(commands)
     add_lab_command(commands, option)
     commands.add_parser('doctor', help='versions, device, bundled models, cache')
     commands.add_parser('cite', help='how to cite the method')
@@ -82,21 +94,27 @@ def build_parser() -> Parser:
 # %% ../nbs/api/15_cli.ipynb #d6aefbf7
 DEMO = dict(image='apple', source='a red apple', prompt='a sunflower')
 
-def _demo(args) -> tuple:
-    "Picture, prompt and source of `--demo`."
-    from regionedit.pocket import example
-    return example(DEMO['image']), args.prompt or DEMO['prompt'], args.source or DEMO['source']
-
-def command_edit(args) -> int:
-    "`regionedit edit`."
+def check_given(args):
+    "Is there enough to edit, and not too much? Raises `ValueError`."
     if not args.demo and not (args.image and args.source and args.prompt):
         raise ValueError('expected IMAGE, --source and --prompt (or --demo), got too little; see regionedit edit --help')
     if args.demo and args.image: raise ValueError(f'expected IMAGE or --demo, got both ({args.image}); leave one out')
+
+def inputs(args) -> tuple:      # picture (path or RGB), prompt, source
+    "What is to be edited. Raises `ValueError` or `FileNotFoundError`."
+    from regionedit.core import open_image
+    from regionedit.pocket import example
+    if args.demo: image, prompt, source = example(DEMO['image']), args.prompt or DEMO['prompt'], args.source or DEMO['source']
+    else: image, prompt, source = open_image(args.image), args.prompt, args.source
+    return image, check_text('--prompt', prompt), check_text('--source', source)
+
+# %% ../nbs/api/15_cli.ipynb #a216cd4c
+def command_edit(args) -> int:
+    "`regionedit edit`."
+    check_given(args)
     options = {k: v for k, v in vars(args).items() if k in Config().as_dict()}
     Config(**options)                       # refuse bad numbers before any model is loaded
-    from regionedit.core import open_image
-    image, prompt, source = _demo(args) if args.demo else (open_image(args.image), args.prompt, args.source)
-    prompt, source = check_text('--prompt', prompt), check_text('--source', source)
+    image, prompt, source = inputs(args)
     preset = find_preset(args)
     from regionedit.saved import check_target
     check_target(args.out)
@@ -130,6 +148,7 @@ def command_train(args) -> int:
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
     return 0
 
+# %% ../nbs/api/15_cli.ipynb #27553eff
 def command_doctor(args) -> int:
     "`regionedit doctor`: what is here and what is missing."
     import os, platform
@@ -146,6 +165,7 @@ def command_doctor(args) -> int:
         except ModelNotAvailable as error: print(f'{"pocket " + name:16} missing: {error}'); missing = 2
     return missing
 
+# %% ../nbs/api/15_cli.ipynb #4a67a583
 def command_cite(args) -> int:
     "`regionedit cite`."
     print('Yuanze Lin, Yi-Wen Chen, Yi-Hsuan Tsai, Lu Jiang, Ming-Hsuan Yang. Text-Driven Image Editing via Learnable Regions. CVPR 2024. arXiv:2311.16432')
@@ -164,6 +184,7 @@ def _sentence(error: Exception):
     if not isinstance(error, OSError) or error.errno is None: return error
     return f'expected files that can be read and written, got "{error.strerror}"{f" at {error.filename}" if error.filename else ""}; put that right and run the same command again'
 
+# %% ../nbs/api/15_cli.ipynb #768232e8
 @contextmanager
 def plain_streams():
     "Warnings as one line each, and no text that a terminal's alphabet cannot show."
@@ -173,6 +194,7 @@ def plain_streams():
         warnings.showwarning = lambda message, *args, **kwargs: tell(f'note: {message}')
         yield
 
+# %% ../nbs/api/15_cli.ipynb #67565bff
 def main(argv: list = None) -> int:
     "Entry point of `regionedit`."
     try:

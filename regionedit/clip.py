@@ -93,7 +93,9 @@ class Clip:
         self.size = (size, size) if isinstance(size, int) else tuple(size)      # (height, width), pixels
 
     @property
-    def device(self) -> torch.device: return next(self.model.parameters()).device
+    def device(self) -> torch.device:
+        "Where the model's weights are."
+        return next(self.model.parameters()).device
 
 # %% ../nbs/api/05_clip.ipynb #7d3b7923
 @torch.no_grad()

@@ -93,6 +93,7 @@ def _hushed():
         warnings.simplefilter('ignore')
         yield
 
+# %% ../nbs/api/00_core.ipynb #e9fc8501
 _TURNS = dict(zip(range(2, 9), (Image.FLIP_LEFT_RIGHT, Image.ROTATE_180, Image.FLIP_TOP_BOTTOM, Image.TRANSPOSE, Image.ROTATE_270, Image.TRANSVERSE, Image.ROTATE_90)))
 
 def _upright(image: Image.Image) -> Image.Image:

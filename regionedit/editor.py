@@ -30,7 +30,7 @@ from .learner import learn
 from .presets import Preset, choose_device, get_preset
 from .pocket.weights import weights_folder
 from .proposals import RegionGenerator, proposal_sizes, propose, roi_features
-from .ranking import rank, scores
+from .ranking import rank
 from .result import Candidate, EditResult
 from .table import EditCache
 
@@ -80,38 +80,44 @@ class RegionEditor:
         editor = load_editor(preset.editor, preset.editor_weights, device, dtype, **{**preset.editor_args, **editor_args})
         return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name)
 
-    def __call__(
-        self,
-        image: Union[str, Path, Image.Image],   # path or PIL picture of any mode and size
-        prompt: str,                            # the wanted result
-        source: str,                            # word or phrase for what is edited (T_ROI)
-        *,
-        seed: int = 0,                          # of the noise and of the region network
-        generator: Optional[torch.Generator] = None,    # instead of a seed: its initial seed is used
-        progress: bool = True,
-        callback_on_step_end: Optional[Callable] = None,    # passed to the editor, diffusers' convention
-        **options,                              # fields of `Config`: num_anchors, alpha, ...
-    ) -> EditResult:
-        "Edit one picture. Raises `ValueError` or `FileNotFoundError` with one sentence."
-        if not isinstance(generator, (torch.Generator, type(None))): raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; or give a seed')
-        config = Config(seed=seed if generator is None else generator.initial_seed(), **options)
-        prompt, source, picture = check_text('prompt', prompt), check_text('source', source), open_image(image)
-        _warn_if_cut(self.editor, prompt)
-        return self.run(picture, prompt, source, config, progress, callback_on_step_end)
-
+# %% ../nbs/api/11_editor.ipynb #cc0d6d93
 def _warn_if_cut(editor, prompt: str):
     "Say once how much of a long prompt the editor reads; CLIP speaks for itself."
     if not hasattr(editor, 'tokenizer'): return
     used, count = editor.tokenizer.model_max_length, len(editor.tokenizer(prompt, verbose=False).input_ids)
     if count > used: warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, the first {used} are used. Put what matters first, or say it shorter.', Note, stacklevel=3)
 
+def _call(
+    self,
+    image: Union[str, Path, Image.Image],   # path or PIL picture of any mode and size
+    prompt: str,                            # the wanted result
+    source: str,                            # word or phrase for what is edited (T_ROI)
+    *,
+    seed: int = 0,                          # of the noise and of the region network
+    generator: Optional[torch.Generator] = None,    # instead of a seed: its initial seed is used
+    progress: bool = True,
+    callback_on_step_end: Optional[Callable] = None,    # passed to the editor, diffusers' convention
+    **options,                              # fields of `Config`: num_anchors, alpha, ...
+) -> EditResult:
+    "Edit one picture. Raises `ValueError` or `FileNotFoundError` with one sentence."
+    if not isinstance(generator, (torch.Generator, type(None))): raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; or give a seed')
+    config = Config(seed=seed if generator is None else generator.initial_seed(), **options)
+    prompt, source, picture = check_text('prompt', prompt), check_text('source', source), open_image(image)
+    _warn_if_cut(self.editor, prompt)
+    return self.run(picture, prompt, source, config, progress, callback_on_step_end)
+
+RegionEditor.__call__ = _call
+
 # %% ../nbs/api/11_editor.ipynb #1e90c1a1
-def run(self, picture, prompt, source, config, progress=False, callback_on_step_end=None) -> EditResult:
+def run(
+    self, picture: Image.Image,     # RGB
+    prompt: str, source: str, config: Config,
+    progress: bool = False, callback_on_step_end: Optional[Callable] = None,
+) -> EditResult:
     "The method, one line a step; arguments are checked already."
     seconds, work = {}, working_copy(picture)
     with stage(seconds, 'attend'):
-        attention = attend(self.vit, work)
-        if not attention.features.isfinite().all(): raise ValueError('expected features that are numbers, got NaN or infinity; load the ViT in torch.float32')
+        attention = _attend(self.vit, work)
         anchors = choose_anchors(attention, config.anchors, config.num_anchors)
     with stage(seconds, 'propose'):
         boxes = propose(anchors, proposal_sizes(config.num_proposals, config.min_size, config.max_size), work.size)
@@ -123,12 +129,23 @@ def run(self, picture, prompt, source, config, progress=False, callback_on_step_
     with stage(seconds, 'select'):
         slopes = surrogate_slopes(self.clip, work, table, prompt, source, config) if logits is None and ESTIMATORS[config.estimator].needs_slopes else None
         table = _in_input_pixels(table, work.size, picture.size)
-        trajectory = foreseen(logits, table, config) if logits is not None else learn(
-            RegionGenerator(features.shape[2], config.num_proposals, seed=config.seed % 2**32), features, table, config, slopes=slopes)
+        trajectory = _learn(features, table, config, slopes) if logits is None else foreseen(logits, table, config)
     with stage(seconds, 'rank'):
         candidates = _candidates(table, trajectory.chosen[-1], anchors, config, work.size, picture)
     seconds['total'] = round(sum(seconds.values()), 3)
     return EditResult(picture, prompt, source, candidates, table, trajectory, config, self.preset, seconds, library_versions(), attention.mean)
+
+# %% ../nbs/api/11_editor.ipynb #fd7779a4
+def _attend(vit, work: Image.Image):        # an `Attention`
+    "Where the ViT looks. Raises `ValueError` for features that are no numbers."
+    attention = attend(vit, work)
+    if not attention.features.isfinite().all(): raise ValueError('expected features that are numbers, got NaN or infinity; load the ViT in torch.float32')
+    return attention
+
+def _learn(features: torch.Tensor, table, config, slopes):      # a `Trajectory`
+    "A region network of its own for this picture, from the seed's initial parameters."
+    network = RegionGenerator(features.shape[2], config.num_proposals, seed=config.seed % 2**32)
+    return learn(network, features, table, config, slopes=slopes)
 
 def _foresee(self, work, boxes, attention, features, prompt, source) -> torch.Tensor:      # (k m) float
     "What the trained region network makes of the proposals, without an edit."

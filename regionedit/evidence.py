@@ -79,6 +79,7 @@ def box_similarity(
     "CLIP's cosine of what is in each box with each text."
     return clip.encode_images([im.crop(b) for im, b in zip(images, boxes)]).pooled @ clip.encode_texts(texts).T
 
+# %% ../nbs/api/10_evidence.ipynb #4b3ea3ba
 def texts_of(result: EditResult, others: tuple = ()) -> list:
     "Prompt, source, and the others, each once."
     return list(dict.fromkeys([result.prompt, result.source, *others]))
@@ -112,6 +113,7 @@ class Look:
     drawn: float            # lead of the prompt in the box, after
     seen: float             # lead of the source in the box, before
 
+# %% ../nbs/api/10_evidence.ipynb #5c13525c
 def _leads_in(clip, result: EditResult, edit: Edit, others: tuple) -> dict:
     images, texts = [edit.paste(result.source_image), result.source_image], texts_of(result, others)
     similarity = box_similarity(clip, images, [edit.box] * 2, texts)
@@ -122,6 +124,7 @@ def learned_look(clip, result: EditResult, others: tuple = ()) -> Look:
     c = result.candidates[0]
     return Look('learned', c.box, c.edit, c.score, c.s_t2i, c.s_i2i, c.losses, **_leads_in(clip, result, c.edit, others))
 
+# %% ../nbs/api/10_evidence.ipynb #343e30b8
 def _fill(editor, result: EditResult, boxes: torch.Tensor, work: Image.Image):
     "The table of these boxes (k m 4), pixels of the working copy, with the result's noise and settings."
     from regionedit.table import fill_table, with_evidence

@@ -85,6 +85,7 @@ def _editor_files(folder: Path, variant: Optional[str]) -> list:
         needed += [(f'{part}/config.json',), (f'{name}{dotted}.safetensors', f'{name}{dotted}-*.safetensors')]
     return needed
 
+# %% ../nbs/api/01_hub.ipynb #7e5ba93f
 def missing_files(
     folder: Path,
     kind: str,                      # one of `LAYOUTS`

@@ -34,7 +34,8 @@ class Learner:
         self.estimator, self.callbacks = estimator or Exact(), callbacks
         self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)      # fused: the update in one pass
 
-    def tell(self, event: str):
+    def tell(self, event: str):     # a method of `Callback`
+        "Call every callback at one of its moments."
         for c in self.callbacks: getattr(c, event)(self)
 
 # %% ../nbs/api/09_learner.ipynb #dccd77ba
@@ -68,14 +69,22 @@ class Callback:
 
 class Recorder(Callback):
     "Keeps the probabilities and the expected loss of every step."
-    def before_fit(self, learner): self.probabilities, self.expected = [], []
+    def before_fit(self, learner):
+        "Begin an empty record."
+        self.probabilities, self.expected = [], []
+
     def after_look(self, learner):
+        "Add one state: probabilities (k m), expected loss (scalar)."
         self.probabilities.append(learner.probabilities); self.expected.append(learner.expected)
 
 class GradientCheck(Callback):
     "Refuses a run in which the network's parameters did not move, although there was something to choose."
-    def before_fit(self, learner): self.start = [p.detach().clone() for p in learner.network.parameters()]
+    def before_fit(self, learner):
+        "Remember every parameter."
+        self.start = [p.detach().clone() for p in learner.network.parameters()]
+
     def after_fit(self, learner):
+        "Raises `RuntimeError` for a parameter that stayed where it was."
         self.moved = [bool((p != s).any()) for p, s in zip(learner.network.parameters(), self.start)]
         choice = bool((learner.losses != learner.losses[:, :1]).any() and learner.features.any())      # one proposal, all equally good, or nothing seen: nothing to learn
         if learner.estimator.learns and learner.step and choice and not all(self.moved): raise RuntimeError('no gradient reached some parameters of the region network; check the estimator')
@@ -100,6 +109,7 @@ def trajectory_of(recorder: Recorder, table: EditTable, config) -> Trajectory:
     return Trajectory(probabilities, chosen, table.boxes[k, chosen], torch.stack([table.terms[t][k, chosen] for t in TERMS], -1),
                       (probabilities * table.loss(config)).sum(-1).mean(-1))
 
+# %% ../nbs/api/09_learner.ipynb #48bd0e5b
 def learn(
     network: nn.Module,         # `RegionGenerator`
     features: torch.Tensor,     # (k m d l l) float

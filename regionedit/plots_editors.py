@@ -42,6 +42,7 @@ def _tile(values: np.ndarray, kind: str, mask_token_id: Optional[int]) -> np.nda
         colours[~told] = .35
     return colours
 
+# %% ../nbs/api/12_plots_editors.ipynb #43a9e34a
 def show_grid(
     values,                     # (h w): tokens, confidence or unknown map
     kind: str = 'tokens',       # 'tokens', 'confidence' or 'unknown'

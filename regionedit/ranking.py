@@ -40,4 +40,3 @@ def source_evidence(
 ) -> torch.Tensor:          # (n) float, -1..1
     "Is the source in the box? Cosine of its text with each box cut out, before any edit (ours)."
     return clip.encode_images([image.crop(b) for b in boxes]).pooled @ clip.encode_texts([source])[0]
-

@@ -50,7 +50,7 @@ class Candidate:
 # %% ../nbs/api/10_result.ipynb #4e9497ef
 @dataclass(frozen=True)
 class EditResult:
-    "An edit and how it came about; names as in the interface."
+    "An edit and how it came about."
     source_image: Image.Image = field(repr=False)   # the input as RGB
     prompt: str
     source: str
@@ -64,16 +64,24 @@ class EditResult:
     attention: torch.Tensor = field(repr=False)     # (gh gw), mean over heads
 
     @property
-    def image(self) -> Image.Image: return self.candidates[0].image
+    def image(self) -> Image.Image:
+        "The best candidate's picture: RGB, the size of the input."
+        return self.candidates[0].image
 
     @property
-    def box(self) -> tuple: return self.candidates[0].box
+    def box(self) -> tuple:
+        "The best candidate's box: XYXY pixels of the input, half-open."
+        return self.candidates[0].box
 
     @property
-    def score(self) -> float: return self.candidates[0].score
+    def score(self) -> float:
+        "The best candidate's S (LR eq. 7), with the configuration's weights."
+        return self.candidates[0].score
 
     @property
-    def seed(self) -> int: return self.config.seed
+    def seed(self) -> int:
+        "Of the noise and of the region network."
+        return self.config.seed
 
     @property
     def num_edits(self) -> int:
@@ -85,16 +93,18 @@ class EditResult:
         "(anchor, proposal) of each that was edited and has a loss that is not a number; see `EditTable.valid`."
         return [tuple(i) for i in (self.table.known & ~self.table.valid).nonzero().tolist()]
 
-    def save(self, folder: Union[str, Path]) -> Path:
-        "Write the result to a folder, all of it or nothing; see `regionedit.saved`."
-        from regionedit.saved import save
-        return save(self, folder)
+# %% ../nbs/api/10_result.ipynb #61870008
+def _save(self, folder: Union[str, Path]) -> Path:
+    "Write the result to a folder, all of it or nothing; see `regionedit.saved`. Raises `ValueError` or `OSError`."
+    from regionedit.saved import save
+    return save(self, folder)
 
-    @staticmethod
-    def load(folder: Union[str, Path]) -> 'EditResult':
-        "Read what `save` wrote. Raises `FileNotFoundError` or `ValueError`."
-        from regionedit.saved import load
-        return load(folder)
+def _load(folder: Union[str, Path]) -> EditResult:
+    "Read what `save` wrote. Raises `FileNotFoundError` or `ValueError`."
+    from regionedit.saved import load
+    return load(folder)
+
+EditResult.save, EditResult.load = _save, staticmethod(_load)
 
 # %% ../nbs/api/10_result.ipynb #f65b099d
 WIDEST = 4096       # pixels to which a picture may be enlarged for display
@@ -115,6 +125,7 @@ def draw_boxes(result: EditResult, height: int = 256) -> Image.Image:
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(255, 60, 60), outline='white')
     return image
 
+# %% ../nbs/api/10_result.ipynb #19e69d35
 def compare(result: EditResult, height: int = 256) -> Image.Image:
     "Input, boxes and edit side by side."
     parts = [_to_height(result.source_image, height), draw_boxes(result, height), _to_height(result.image, height)]

@@ -96,6 +96,7 @@ def check_target(
         if (folder/name).exists(): raise ValueError(f'expected a folder for the results, {shown(str(folder), 200)} holds another {name}; name another, so that it is not written over')
     return folder
 
+# %% ../nbs/api/10_saved.ipynb #ab85c45d
 def save(
     result: EditResult,
     folder: Union[str, Path],   # made if it does not exist; nothing is written elsewhere
@@ -127,6 +128,7 @@ def _verify(parts: dict, said: dict):
     for name, path in parts.items():
         if hashlib.sha256(path.read_bytes()).hexdigest() != said['files'][name]: raise ValueError(f'{name} is not as it was saved')
 
+# %% ../nbs/api/10_saved.ipynb #8f2d78bd
 def _rows(patches) -> Optional[tuple]:
     "Patches as JSON holds them, as rows of 0 and 1 of one length. Raises `ValueError`."
     if patches is None: return None
@@ -162,6 +164,7 @@ def _told(error: Exception) -> str:
     "A sentence of ours as it is; of any other error also its kind."
     return shown(str(error), 200)[1:-1] if type(error) is ValueError else f'{type(error).__name__} {shown(str(error), 120)}'
 
+# %% ../nbs/api/10_saved.ipynb #6d7f529b
 def _check_parts(result: EditResult, size: tuple) -> EditResult:
     "The result, if its parts fit together. Raises an error that says which do not."
     table, path, (k, m), s = result.table, result.trajectory, result.table.index.shape, len(result.trajectory)

@@ -67,17 +67,19 @@ class EditTable:
         "How much the source's being in the box counts."
         return config.source_weight * self.s_src if config.source_weight and self.s_src is not None else 0.
 
-    def _repr_png_(self) -> bytes:
-        "One map a term, anchors down and proposals across; the best proposal of each anchor is marked."
-        from matplotlib.figure import Figure
-        figure, buffer = Figure(figsize=(7, .6 + .22 * len(self.index)), layout='constrained'), io.BytesIO()
-        for ax, name in zip(figure.subplots(1, len(TERMS), sharey=True), TERMS):
-            figure.colorbar(ax.imshow(self.terms[name].cpu().numpy(), aspect='auto'), ax=ax)
-            best = self.terms[name].masked_fill(~self.valid, torch.inf).argmin(1)
-            ax.plot(best.cpu().numpy(), range(len(self.index)), 'w.')
-            ax.set(title=name, xticks=range(self.index.shape[1]), yticks=range(len(self.index)))
-        figure.savefig(buffer, format='png', dpi=80)
-        return buffer.getvalue()
+# %% ../nbs/api/07_table.ipynb #4a570c81
+def _repr_png_(self) -> bytes:
+    from matplotlib.figure import Figure
+    figure, buffer = Figure(figsize=(7, .6 + .22 * len(self.index)), layout='constrained'), io.BytesIO()
+    for ax, name in zip(figure.subplots(1, len(TERMS), sharey=True), TERMS):
+        figure.colorbar(ax.imshow(self.terms[name].cpu().numpy(), aspect='auto'), ax=ax)
+        best = self.terms[name].masked_fill(~self.valid, torch.inf).argmin(1)
+        ax.plot(best.cpu().numpy(), range(len(self.index)), 'w.')
+        ax.set(title=name, xticks=range(self.index.shape[1]), yticks=range(len(self.index)))
+    figure.savefig(buffer, format='png', dpi=80)
+    return buffer.getvalue()
+
+EditTable._repr_png_ = _repr_png_
 
 # %% ../nbs/api/07_table.ipynb #cda08425
 class EditCache(dict):
@@ -95,6 +97,7 @@ def edit_key(image: Image.Image, editor: Editor, prompt: str, seed: int, steps, 
     pixels = hashlib.sha256(image.tobytes()).hexdigest()
     return json.dumps([pixels, image.size, editor.name, editor.config, prompt, seed, steps, scale], sort_keys=True, default=str)
 
+# %% ../nbs/api/07_table.ipynb #4f35d5f2
 def cached_edits(
     editor, image, boxes: list, prompt, seed, cache: EditCache,
     num_inference_steps=None, guidance_scale=None, detail=None, mask='box', **kwargs,
@@ -126,6 +129,7 @@ def distinct(
     position = {b: i for i, b in enumerate(unique)}
     return unique, torch.tensor([position[b] for b in flat]).view(boxes.shape[:2])
 
+# %% ../nbs/api/07_table.ipynb #14630a7c
 def loss_terms(
     pooled: torch.Tensor,   # (1+n d) float, CLIP features: of the source, then of n edits
     tokens: torch.Tensor,   # (1+n t c) float, likewise
@@ -179,4 +183,3 @@ def with_evidence(
     if not config.source_weight: return table
     seen = source_evidence(clip, image, [e.box for e in table.edits], source)
     return replace(table, s_src=torch.cat([seen, seen.new_full((1,), torch.nan)])[table.index])      # -1 is the last: NaN
-

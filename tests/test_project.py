@@ -114,6 +114,27 @@ def test_imports_stand_alone(page):
         kinds = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.stmt)]
         assert all(kinds) or not any(kinds), cell
 
+def undocumented(source: str) -> list:
+    "Public functions, classes and methods without a docstring."
+    def walk(nodes, prefix=''):
+        for node in nodes:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith('_'): continue
+            if not ast.get_docstring(node): yield prefix + node.name
+            if isinstance(node, ast.ClassDef): yield from walk(node.body, f'{node.name}.')
+    return list(walk(ast.parse(source).body))
+
+def test_undocumented_by_hand():
+    assert undocumented('def f(): pass\ndef _g(): pass\nclass A:\n    "A."\n    def m(self): pass\n    def n(self): "N."') == ['f', 'A.m']
+
+@pytest.mark.parametrize('path', MODULES, ids=name_of)
+def test_every_public_name_says_what_it_is(path): assert undocumented(path.read_text(encoding='utf8')) == []
+
+@pytest.mark.parametrize('page', [p for p in PAGES if (NBS/'api') in p.parents], ids=short)
+def test_exported_cells_are_short(page):
+    for cell in sources(page, 'code'):
+        lines = [line for line in cell.splitlines() if line.strip() and not line.startswith('#|')]
+        assert '#| export' not in cell or len(lines) <= 45, f'cut this cell of {len(lines)} lines, with a sentence between:\n{cell[:200]}'
+
 def test_every_module_has_its_page_and_every_page_its_module():
     by_page = {name: page for page in PAGES if (name := exported_to(page))}
     assert set(by_page) == {name_of(p) for p in MODULES}

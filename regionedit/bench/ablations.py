@@ -8,6 +8,8 @@ __all__ = ['SHOWN', 'LOSSES', 'RATIOS', 'fact', 'choices', 'winner', 'by_chance'
            'head_hits', 'as_table']
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #11cc78ef
+from typing import Callable
+
 import numpy as np
 import torch
 
@@ -33,7 +35,11 @@ def choices(
     loss = sum(w * fact(book, t) for w, t in zip(lambdas, TERMS))
     return index.gather(1, loss[index].argmin(1, keepdim=True))[:, 0]
 
-def winner(book: dict, chosen: torch.Tensor, alpha: float = 2., beta: float = 1.) -> int:
+def winner(
+    book: dict,
+    chosen: torch.Tensor,       # (k) long, one box an anchor
+    alpha: float = 2., beta: float = 1.,
+) -> int:                       # number of a box in the book
     "Which of the chosen boxes scores highest (LR eq. 7)."
     score = alpha * fact(book, 's_t2i')[chosen] + beta * fact(book, 's_i2i')[chosen]
     return chosen[score.argmax()].item()
@@ -51,11 +57,18 @@ def measured(books: dict, won: dict, columns: tuple = SHOWN) -> dict:      # won
     rows = [torch.stack([fact(books[c], n)[torch.as_tensor(u).reshape(-1)].mean() for n in columns]) for c, u in won.items()]
     return dict(zip(columns, map(tuple, bootstrap_means(torch.stack(rows).double().numpy()).tolist())))
 
-def variant(books: dict, index_of, lambdas: tuple = (1, 1, 1), alpha: float = 2., beta: float = 1.) -> dict:
-    "The method with one thing changed; `index_of` is a function of a book to (k m)."
+def variant(
+    books: dict,                        # case -> book
+    index_of: Callable,                 # book -> (k m) long, the proposals
+    lambdas: tuple = (1, 1, 1),         # weights of the losses, in the order of `TERMS`
+    alpha: float = 2., beta: float = 1.,
+) -> dict:                              # column -> (mean, low, high)
+    "The method with one thing changed."
     return measured(books, {c: winner(b, choices(b, index_of(b), lambdas), alpha, beta) for c, b in books.items()})
 
-def own(book: dict) -> torch.Tensor: return book['set.spread'][:8]      # (8 7): the method's proposals
+def own(book: dict) -> torch.Tensor:        # (8 7) long, numbers of boxes in the book
+    "The method's own proposals: eight spread anchors, seven squares each."
+    return book['set.spread'][:8]
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #a7fa2c53
 LOSSES = {'all three': (1, 1, 1), 'without text': (0, 1, 1), 'without direction': (1, 0, 1), 'without structure': (1, 1, 0),
@@ -85,8 +98,11 @@ def shape_ablation(books: dict) -> dict:
 # %% ../../nbs/api/bench/09_ablations.ipynb #379ca599
 RATIOS = (0., .125, .25, .5, 1., 2., 4., 8.)        # beta over alpha; 1/2 is the paper's
 
-def ranking_ablation(books: dict, alphas: tuple = (.5, 1., 2., 4.), betas: tuple = (0., .5, 1., 2., 4.)) -> tuple:
-    "Ratio -> columns, with the share of cases whose winner is the paper's; and that share on the grid of both (alphas betas)."
+def ranking_ablation(
+    books: dict,                        # case -> book
+    alphas: tuple = (.5, 1., 2., 4.), betas: tuple = (0., .5, 1., 2., 4.),      # of the grid
+) -> tuple:                             # ratio -> column -> (mean, low, high); the share on the grid (alphas betas)
+    "What the weights of the score decide (LR eq. 7); `same` is the share of cases whose winner is the paper's."
     chosen = {c: choices(b, own(b)) for c, b in books.items()}
     def won(alpha, beta): return {c: winner(books[c], u, alpha, beta) for c, u in chosen.items()}
     paper = won(2., 1.)

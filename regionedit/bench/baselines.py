@@ -76,6 +76,7 @@ class Outcome:
     seconds: float
     best: float = float('nan')      # the highest score of all edits that were looked at
 
+# %% ../../nbs/api/bench/01_baselines.ipynb #b485e974
 def best_of(
     models,                     # has `vit`, `clip` and `editor`, such as `RegionEditor`
     task: Task, boxes: torch.Tensor,    # (k 4) long

@@ -109,6 +109,7 @@ def read_books(path: Path) -> tuple:     # books, settings
             books.setdefault((int(scene), int(noise)), {})[name] = f.get_tensor(key)
         return dict(sorted(books.items())), f.metadata()['settings']
 
+# %% ../../nbs/api/bench/08_book.ipynb #288b04ab
 def make_books(models, judge, path: Path, scenes: int, config: Config = Config(), progress: bool = True) -> dict:
     "The books of the first scenes of the benchmark, one noise each."
     from regionedit.bench.rows import settings_of

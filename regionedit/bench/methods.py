@@ -31,7 +31,8 @@ class Remembering:
 
     def __getattr__(self, name): return getattr(self.clip, name)
 
-    def encode_images(self, images: list):
+    def encode_images(self, images: list) -> ImageFeatures:
+        "Features of pictures, in order; only those not seen before are looked at."
         keys = [(hashlib.sha256(im.tobytes()).digest(), im.size, im.mode) for im in images]
         if len(self.pictures) > self.limit: self.pictures.clear()
         new = {k: im for k, im in zip(keys, images) if k not in self.pictures}
@@ -39,7 +40,8 @@ class Remembering:
         pooled, tokens = zip(*(self.pictures[k] for k in keys))
         return ImageFeatures(torch.stack(pooled), torch.stack(tokens))
 
-    def encode_texts(self, texts: list):
+    def encode_texts(self, texts: list) -> torch.Tensor:     # (n d) float, unit length
+        "Features of texts, in order; only those not seen before are read."
         new = [t for t in dict.fromkeys(texts) if t not in self.texts]
         if new: self.texts |= zip(new, self.clip.encode_texts(new))
         return torch.stack([self.texts[t] for t in texts])

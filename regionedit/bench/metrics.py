@@ -41,7 +41,10 @@ def mse(
     "Mean squared difference of values in 0..1."
     return (to_tensor(a) - to_tensor(b)).square()[:, where].sum().item() / max(3 * where.sum().item(), 1)
 
-def psnr(a: Image.Image, b: Image.Image, where: torch.Tensor) -> float:
+def psnr(
+    a: Image.Image, b: Image.Image,     # RGB, one size
+    where: torch.Tensor,                # (H W) bool: the pixels that count
+) -> float:                             # dB, higher is better
     "Peak signal to noise ratio in dB; infinite for equal pictures."
     error = mse(a, b, where)
     return float(-10 * np.log10(error)) if error else float('inf')
@@ -55,7 +58,10 @@ def _blur(x: torch.Tensor) -> torch.Tensor:     # (c H W) -> (c H W)
     x = x[:, mirror(x.shape[1])][:, :, mirror(x.shape[2])][:, None]
     return F.conv2d(F.conv2d(x, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
-def ssim(a: Image.Image, b: Image.Image, where: torch.Tensor) -> float:
+def ssim(
+    a: Image.Image, b: Image.Image,     # RGB, one size
+    where: torch.Tensor,                # (H W) bool: the pixels that count
+) -> float:                             # -1..1, higher is better
     "Structural similarity (Wang et al. 2004), averaged over some pixels; 1 where none are compared."
     x, y = to_tensor(a).double(), to_tensor(b).double()
     mx, my = _blur(x), _blur(y)
@@ -86,7 +92,11 @@ def structure_distance(vit, a: Image.Image, b: Image.Image) -> float:      # 0..
     return (x - y).square().mean().item()
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #22df51bc
-def clip_scores(clip, source_image: Image.Image, edit: Image.Image, prompt: str, source: str) -> dict:
+def clip_scores(
+    clip,                           # `regionedit.clip.Clip`
+    source_image: Image.Image, edit: Image.Image,
+    prompt: str, source: str,       # texts for after and before
+) -> dict:                          # clip_t and clip_dir, -1..1, higher is better
     "`clip_t`: cosine of edit and prompt. `clip_dir`: cosine of the two steps, from source to edit and from source text to prompt."
     before, after = clip.encode_images([source_image, edit]).pooled.split(1)
     text, source_text = clip.encode_texts([prompt, source])

@@ -15,7 +15,9 @@ from .rows import MEASURES
 # %% ../../nbs/api/bench/06_report.ipynb #ce8b71b2
 HIGHEST = 100.      # dB, in place of infinity, so that a mean can be taken
 
-def finite(value: float) -> float: return HIGHEST if value == float('inf') else value
+def finite(value: float) -> float:
+    "A value that can be averaged: `HIGHEST` dB where there is no error at all."
+    return HIGHEST if value == float('inf') else value
 
 def by_scene(rows: list, preset: str, method: str, columns: tuple = MEASURES) -> dict:     # scene -> (columns) float
     "The rows of a method, averaged over the seeds of the noise."
@@ -64,11 +66,13 @@ def ratio(rows: list, preset: str, above: tuple, below: tuple) -> tuple:   # val
     if not both: return (float('nan'),) * 3
     return bootstrap(both, lambda v: v[:, 0].mean() / v[:, 1].mean() if v[:, 1].mean() else 0., draws=1000)
 
+# %% ../../nbs/api/bench/06_report.ipynb #cf7bc22b
 def named_of_two(rows: list, preset: str) -> tuple:
     "Two objects, the text names one: how often ours is on it."
     values = by_scene([r for r in rows if r['objects'] == 2], preset, 'ours', ('named',))
     return bootstrap(np.concatenate(list(values.values()))) if values else (float('nan'),) * 3
 
+# %% ../../nbs/api/bench/06_report.ipynb #1cf2b178
 def goals(rows: list, preset: str) -> dict:      # what -> (value, low, high), goal, reached
     "The goals with what was measured; those that need a method which did not take part are left out."
     found = {
@@ -89,6 +93,7 @@ def report(rows: list, seconds: float = None) -> dict:
                 ours_beats=table2(rows), paper=PAPER, goals={p: goals(rows, p) for p in presets})
     return said if seconds is None else dict(said, seconds=round(seconds, 1))
 
+# %% ../../nbs/api/bench/06_report.ipynb #3d9221fb
 SURE = dict(iou='.2f', recogniser='.2f', changed='.2f', score='.3f')       # those that the command prints with their intervals
 SHOWN = dict(iou='.2f', hit='.2f', named='.2f', clip='.2f', recogniser='.2f', kept='.1f', changed='.2f', psnr_raw='.1f', ssim_raw='.3f', features_raw='.3f', clip_t='.3f', clip_dir='.3f',
              structure='.4f', score='.3f', edits='.0f', seconds='.2f')
@@ -104,6 +109,7 @@ def markdown(said: dict, columns: dict = SHOWN, interval: bool = False) -> str:
         parts.append('\n'.join(lines))
     return '\n\n'.join(parts)
 
+# %% ../../nbs/api/bench/06_report.ipynb #f4e61dae
 def goals_markdown(said: dict) -> str:
     "Wins and goals as tables."
     lines = ['| ours beats | share of scenes | 95 % interval | in the paper, by people |', '|---|---|---|---|']

@@ -86,6 +86,7 @@ def settings_of(models, judge, config: Config) -> str:      # 12 characters
             for p in part.parameters(): digest.update(p.detach().flatten()[:64].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
 
+# %% ../../nbs/api/bench/05_rows.ipynb #5d8d3703
 def read_rows(path: Path) -> list:      # of dicts; measures are floats
     "The whole lines of a CSV; none if there is no file. Raises `ValueError` if it is another kind of file."
     if not Path(path).exists(): return []
@@ -95,6 +96,7 @@ def read_rows(path: Path) -> list:      # of dicts; measures are floats
         raise ValueError(f'expected the columns {", ".join(COLUMNS[:4])}, ... in {path}, got others; name another folder')
     return [dict(r, scene=int(r['scene']), noise=int(r['noise']), objects=int(r['objects']), **{m: float(r[m]) for m in MEASURES}) for r in rows]
 
+# %% ../../nbs/api/bench/05_rows.ipynb #85485b00
 def write_rows(path: Path, rows: list, append: bool = False):
     "Add lines in one piece, or write the file anew."
     text = io.StringIO()
@@ -119,6 +121,7 @@ def run_case(models, judge, case: Case, names: list, config: Config, known: dict
         rows.append(dict(method=name, source=case.task.source, prompt=case.task.prompt, box=' '.join(map(str, outcome.box)), **facts))
     return rows
 
+# %% ../../nbs/api/bench/05_rows.ipynb #ff948b4f
 def run_rows(
     models,                 # `RegionEditor`
     judge,                  # `Recogniser`

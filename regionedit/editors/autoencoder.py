@@ -42,7 +42,9 @@ class Residual(nn.Module):
         super().__init__()
         self.one, self.two = _conv(width, width), _conv(width, width)
 
-    def forward(self, h: torch.Tensor) -> torch.Tensor: return h + self.two(F.silu(self.one(F.silu(h))))
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        "Keeps the shape (n c h w)."
+        return h + self.two(F.silu(self.one(F.silu(h))))
 
 # %% ../../nbs/api/editors/01_autoencoder.ipynb #ae-encdec
 class Encoder(nn.Sequential):
@@ -73,11 +75,13 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         self.to(memory_format=torch.channels_last)      # the layout in which a CPU convolves fastest
 
     def encode(self, pixels: torch.Tensor) -> AutoencoderKLOutput:
+        "Pixels (n 3 H W) in -1..1 to `.latent_dist`, a distribution without variance about latents (n c H/p W/p)."
         blocks = F.pixel_unshuffle(pixels, self.config.patch_size).movedim(1, -1) - self.mean
         latents = (blocks @ self.components).movedim(-1, 1) + self.encoder(pixels)
         return AutoencoderKLOutput(DiagonalGaussianDistribution(torch.cat([latents, torch.full_like(latents, -30)], 1)))
 
     def decode(self, latents: torch.Tensor) -> DecoderOutput:
+        "Latents (n c h w) to `.sample`, pixels (n 3 ph pw); they may lie a little outside -1..1."
         blocks = latents.movedim(1, -1) @ self.components.T + self.mean
         return DecoderOutput(F.pixel_shuffle(blocks.movedim(-1, 1), self.config.patch_size) + self.decoder(latents))
 

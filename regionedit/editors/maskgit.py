@@ -88,6 +88,7 @@ def step_noise(
     u = torch.empty(cells).uniform_(generator=generator)
     return race, -(-u.clamp(min=1e-20).log()).clamp(min=1e-20).log()
 
+# %% ../../nbs/api/editors/03_maskgit.ipynb #06f1319c
 @torch.no_grad()
 def fill_tokens(
     predict: Callable,          # tokens (n h w) -> logits (n k h w)
@@ -131,6 +132,7 @@ def predict_tokens(
     micro = torch.tensor([[size, size, 0, 0, 6]], dtype=transformer.dtype, device=tokens.device).expand(len(tokens), -1)
     return transformer(tokens, encoder_hidden_states=states.to(transformer.dtype), pooled_text_emb=pooled.to(transformer.dtype), micro_conds=micro).float()
 
+# %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
 def guided(
     transformer,
     texts: tuple,           # what `embed_texts` gives for the empty text and the prompt

@@ -59,7 +59,9 @@ class PipelineEditor:
                            windows_per_pass=windows_per_pass, **call)
 
     @property
-    def tokenizer(self): return self.pipe.tokenizer
+    def tokenizer(self):
+        "The pipeline's, so that a prompt it cuts can be told."
+        return self.pipe.tokenizer
 
     @classmethod
     def from_pretrained(

@@ -109,23 +109,30 @@ class AutoencoderRecipe(Recipe):
     lr: float = 1.2e-3
     weight_decay: float = .0
 
-    def build(self): return from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
+    def build(self):
+        "The linear code of 2,000 crops; both networks at zero."
+        return from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
 
-    def batch(self, seeds): return crop_batch(seeds, hole=.3)
+    def batch(self, seeds):
+        "Pixels (n 3 64 64) in -1..1, three boxes of ten blanked."
+        return crop_batch(seeds, hole=.3)
 
     def loss(self, model, batch, progress):
+        "What is lost on the way in, through noise, and out."
         pixels = batch['pixels']
         noise = (.375 * torch.rand(len(pixels), 1, 1, 1) - .125).clamp(min=0)       # none for one in three
         return reconstruction_loss(reconstruct(model, pixels, noise).float(), pixels)
 
     @torch.no_grad()
     def evaluate(self, model):
+        "PSNR in dB on 512 validation crops, with and without noise of a fifth, beside the linear code's."
         pixels = crop_batch(list(SEEDS['validation'][:512]))['pixels']
         linear = from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
         decibel = lambda m, noise: round(psnr(reconstruct(m, pixels, noise).clamp(-1, 1), pixels).mean().item(), 2)
         return {name + suffix: decibel(m, noise) for name, m in dict(psnr_db=model, psnr_db_linear=linear).items() for suffix, noise in (('', 0.), ('_noise_0.2', .2))}
 
     def save(self, model, folder):
+        "diffusers' layout, half precision; each channel's mean and deviation go into the configuration."
         set_scale(model, crop_batch(list(SEEDS['train'][:2000]))['pixels'])
         model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)
 
@@ -137,6 +144,7 @@ class DecoderRecipe(AutoencoderRecipe):
     lr: float = 6e-4
 
     def build(self):
+        "The trained autoencoder, its encoder held still. Raises `FileNotFoundError` if there is none."
         folder = Path(self.root)/'autoencoder'/'weights'
         if not (folder/'config.json').exists():
             raise FileNotFoundError(f'expected a trained autoencoder in {folder}, found none; run regionedit train autoencoder first')
@@ -144,4 +152,6 @@ class DecoderRecipe(AutoencoderRecipe):
         vae.encoder.requires_grad_(False)
         return vae
 
-    def save(self, model, folder): model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)
+    def save(self, model, folder):
+        "diffusers' layout, half precision; the scale of the latents stays what it was."
+        model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)

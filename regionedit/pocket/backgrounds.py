@@ -69,6 +69,7 @@ def snow(rng):
     sky = tint(noise(rng, (6, 4)), (168, 186, 206), (16, 14, 12))
     return split(rng, sky, hills, .1, .45)
 
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #29021bad
 @background('in the night sky')
 def night_sky(rng):
     "Stars on dark blue."
@@ -97,6 +98,7 @@ def brick_wall(rng):
     mortar = (y % h < 2) | (shifted % w < 2)
     return np.where(mortar[..., None], np.float32((198, 188, 176)), wall)
 
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #7bcdbd6a
 @background('in the blue sky')
 def blue_sky(rng):
     "Clouds on blue."
@@ -110,6 +112,7 @@ def desert(rng):
     sky = tint(noise(rng, (6, 4)), (240, 206, 160), (12, 14, 18))
     return split(rng, sky, dunes, .15, .5)
 
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #9be79d20
 @background('in the water')
 def water(rng):
     "Waves seen from above."
@@ -180,6 +183,7 @@ def leaves(rng, size):
         draw.ellipse((x, y, x + w, y + h), fill=colour + (255,), outline=(60, 40, 10, 255))
     return picture
 
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #776ccf08
 @clutter
 def shadow(rng, size):
     "A soft dark ellipse."
@@ -188,6 +192,7 @@ def shadow(rng, size):
     ImageDraw.Draw(picture).ellipse((size * .12, size / 2 - h, size * .88, size / 2 + h), fill=(0, 0, 0, int(rng.integers(110, 190))))
     return picture.filter(ImageFilter.GaussianBlur(size / 14))
 
+# %% ../../nbs/api/pocket/01_backgrounds.ipynb #dd23467c
 @clutter
 def stripes(rng, size):
     "A striped scrap in two colours."

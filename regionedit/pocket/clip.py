@@ -50,6 +50,7 @@ def train_tokenizer(
     special = dict(bos_token='<|startoftext|>', eos_token='<|endoftext|>', pad_token='<|endoftext|>', unk_token='<|endoftext|>')
     (folder/'tokenizer_config.json').write_text(json.dumps(dict(tokenizer_class='CLIPTokenizer', model_max_length=64, do_lower_case=True, **special), indent=1))
 
+# %% ../../nbs/api/pocket/04_clip.ipynb #fafde5e5
 def shared_tokenizer(
     root: Path,         # of all recipes; the tokenizer is kept in root/tokenizer
     **kwargs,           # passed on to `CLIPTokenizer.from_pretrained`
@@ -113,6 +114,7 @@ def tight_crop(rng, scene):     # RGB 128 x 128 (squashed), and the object
     size = scene.image.size
     return scene.image.resize(size, box=(max(x0, 0), max(y0, 0), min(x1, size[0]), min(y1, size[1]))), o
 
+# %% ../../nbs/api/pocket/04_clip.ipynb #40f25dbf
 def clip_sample(seed: int) -> tuple:    # uint8 (128 128 3), text
     "One picture and one text."
     scene, rng = draw_scene(seed), np.random.default_rng([seed, 4])
@@ -162,8 +164,12 @@ def name_features(model, tokenizer) -> torch.Tensor:    # (72 d), unit length
     return encode_text(model, tokens).float()
 
 @torch.no_grad()
-def zero_shot(model, tokenizer, pixels: np.ndarray, names: list) -> float:
-    "Share of pictures (n h w 3) whose own name scores highest of all concepts."
+def zero_shot(
+    model, tokenizer,
+    pixels: np.ndarray,     # (n h w 3) uint8
+    names: list,            # of n concepts, what each picture shows
+) -> float:                 # 0..1
+    "Share of pictures whose own name scores highest of all concepts."
     text = name_features(model, tokenizer)
     found = torch.cat([(model.encode_image(normalise(p), normalize=True).float() @ text.T).argmax(1) for p in np.array_split(pixels, max(1, len(pixels) // 64))])
     return sum(CONCEPTS[i] == n for i, n in zip(found.tolist(), names)) / len(names)
@@ -178,10 +184,12 @@ class ClipRecipe(Recipe):
     weight_decay: float = .05
 
     def build(self):
+        "The untrained model for the world's tokenizer, which is trained first where it is missing."
         self.tokenizer = shared_tokenizer(self.root)
         return build_clip(len(self.tokenizer))
 
     def batch(self, seeds):
+        "Pixels (n 3 128 128) normalised, tokens (u l) of the distinct texts, index (n): whose text is which."
         pixels, texts = zip(*map(clip_sample, seeds))
         distinct = list(dict.fromkeys(texts))
         tokens = self.tokenizer(distinct, padding=True, truncation=True, max_length=64, return_tensors='pt').input_ids
@@ -189,10 +197,12 @@ class ClipRecipe(Recipe):
         return dict(pixels=pixels, tokens=tokens, index=torch.tensor([distinct.index(t) for t in texts]))
 
     def loss(self, model, batch, progress):
+        "The loss of this page, its temperature learned and at most 100."
         return clip_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
                          batch['index'], model.logit_scale.exp().clamp(max=100))
 
     def evaluate(self, model):
+        "Zero-shot accuracy, 0..1, on 1,000 validation scenes: whole, and the object's box alone."
         scenes = [draw_scene(s, num_objects=1) for s in SEEDS['validation'][:1000]]
         names, rng = [s.objects[0].name for s in scenes], np.random.default_rng(0)
         whole, near = np.stack([np.asarray(s.image) for s in scenes]), np.stack([np.asarray(tight_crop(rng, s)[0]) for s in scenes])
@@ -200,6 +210,7 @@ class ClipRecipe(Recipe):
                     zero_shot_boxes=round(zero_shot(model, self.tokenizer, near, names), 4), scenes=len(scenes))
 
     def save(self, model, folder):
+        "open_clip's layout: configuration, tokenizer, weights as `compact` makes them."
         from safetensors.torch import save_file
         save_tokenizer(self.tokenizer, self.root, folder)
         text = dict(CLIP_CONFIG['text_cfg'], vocab_size=len(self.tokenizer))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TOKENS', 'POCKET_ARGS', 'build_unet', 'build_text_encoder', 'build_scheduler', 'denoising_loss', 'prompt_of',
-           'inpainting_batch', 'load_parts', 'DiffusionRecipe']
+           'inpainting_batch', 'find_autoencoder', 'write_index', 'load_parts', 'DiffusionRecipe']
 
 # %% ../../nbs/api/pocket/06_diffusion.ipynb #d1b9e5f2
 from dataclasses import dataclass
@@ -37,7 +37,11 @@ def build_unet(channels: int = 16) -> nn.Module:    # of the latents
         down_block_types=('CrossAttnDownBlock2D',) * 2, mid_block_type='UNetMidBlock2DCrossAttn', up_block_types=('CrossAttnUpBlock2D',) * 2,
         cross_attention_dim=192, attention_head_dim=(2, 5), norm_num_groups=16).to(memory_format=torch.channels_last)
 
-def build_text_encoder(tokenizer, width: int = 192, layers: int = 2) -> nn.Module:
+def build_text_encoder(
+    tokenizer,              # whose vocabulary it reads
+    width: int = 192,       # of a token's vector
+    layers: int = 2,
+) -> nn.Module:
     "The text encoder, untrained."
     from transformers import CLIPTextConfig, CLIPTextModel
     return CLIPTextModel(CLIPTextConfig(
@@ -69,7 +73,11 @@ def denoising_loss(
     return (weight * (guess - v).square()).mean() / weight.mean()
 
 # %% ../../nbs/api/pocket/06_diffusion.ipynb #cf25bf87
-def prompt_of(seed: int, name: str, scene) -> str:
+def prompt_of(
+    seed: int,              # decides the words
+    name: str,              # of the object that the crop shows
+    scene,                  # `Scene`
+) -> str:
     "A text for a crop; empty once in ten."
     rng = np.random.default_rng([seed, 5])
     if rng.random() < .1: return ''
@@ -85,6 +93,24 @@ def inpainting_batch(seeds: list) -> dict:     # pixels (n 3 64 64) -1..1, masks
         masks[i, :, y0:y1, x0:x1] = 1
         texts.append(prompt_of(seed, name, scene))
     return dict(pixels=torch.stack(pixels), masks=masks, texts=texts)
+
+
+# %% ../../nbs/api/pocket/06_diffusion.ipynb #22fc7bcc
+def find_autoencoder(root: Path) -> Path:
+    "What `regionedit train decoder` wrote below `root`, or `regionedit train autoencoder`. Raises `FileNotFoundError`."
+    for folder in (root/'decoder'/'weights', root/'autoencoder'/'weights'):
+        if (folder/'config.json').exists(): return folder
+    raise FileNotFoundError(f'expected a trained autoencoder in {folder}, found none; run regionedit train autoencoder first')
+
+def write_index(
+    folder: Path,
+    kind: str,              # diffusers' class for the whole
+    diffusers: dict,        # name -> part, of its own library
+    transformers: dict,
+):
+    "Write `model_index.json`."
+    index = {name: [library, type(part).__name__] for library, parts in dict(diffusers=diffusers, transformers=transformers).items() for name, part in parts.items()}
+    (folder/'model_index.json').write_text(json.dumps({'_class_name': kind, **index}, indent=1))
 
 def load_parts(model: nn.ModuleDict, folder: Path):
     "Copy the components of a checkpoint in diffusers' layout into those of a recipe's model."
@@ -103,44 +129,50 @@ class DiffusionRecipe(Recipe):
 
     @property
     def autoencoder(self) -> Path:
-        "What `regionedit train decoder` wrote, or `regionedit train autoencoder`; the code is the same."
-        folders = [Path(self.root)/name/'weights' for name in ('decoder', 'autoencoder')]
-        return next((f for f in folders if (f/'config.json').exists()), folders[-1])
+        "Where the autoencoder lies whose latents are learned."
+        return find_autoencoder(Path(self.root))
 
     def build(self):
-        if not (self.autoencoder/'config.json').exists():
-            raise FileNotFoundError(f'expected a trained autoencoder in {self.autoencoder}, found none; run regionedit train autoencoder first')
+        "The untrained denoiser and text encoder; keeps autoencoder, tokenizer and scheduler. Raises `FileNotFoundError`."
         self.tokenizer = shared_tokenizer(self.root, model_max_length=TOKENS)
         self.vae = PatchAutoencoder.from_pretrained(self.autoencoder, low_cpu_mem_usage=False, dtype=torch.float32).eval().requires_grad_(False)
         self.scheduler = build_scheduler()
         return nn.ModuleDict(dict(unet=build_unet(self.vae.config.latent_channels), text_encoder=build_text_encoder(self.tokenizer)))
 
     def batch(self, seeds):
+        "Pixels (n 3 64 64) in -1..1, masks (n 1 64 64), tokens (n 32) long."
         batch = inpainting_batch(seeds)
         tokens = self.tokenizer(batch.pop('texts'), padding='max_length', max_length=TOKENS, truncation=True, return_tensors='pt').input_ids
         return dict(batch, tokens=tokens)
 
     def loss(self, model, batch, progress):
+        "See `denoising_loss`; window and hole are encoded on the way, without gradient."
         with torch.no_grad():
             holed, mask = hole_and_mask(batch['pixels'], batch['masks'], (8, 8))
             latents, hole = encode(self.vae, torch.cat([batch['pixels'], holed])).float().chunk(2)
         return denoising_loss(model['unet'], self.scheduler, latents, batch['masks'], mask, hole, model['text_encoder'](batch['tokens'])[0])
 
-    def load(self, model, folder): load_parts(model, folder)
-
-    def editor(self, model) -> DiffusionEditor:
-        "The editor that these weights make."
-        return DiffusionEditor(self.vae, model['unet'], model['text_encoder'], self.tokenizer, self.scheduler, **POCKET_ARGS)
-
     def evaluate(self, model):
+        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
         from regionedit.pocket.measure import edit_success
         return edit_success(self.editor(model), SEEDS['validation'][:96])
 
     def save(self, model, folder):
+        "Stable Diffusion's layout of diffusers, half precision, the autoencoder beside the rest."
         model['unet'].half().to(memory_format=torch.contiguous_format).save_pretrained(folder/'unet')
         model['text_encoder'].half().save_pretrained(folder/'text_encoder')
         save_tokenizer(self.tokenizer, self.root, folder/'tokenizer'); self.scheduler.save_pretrained(folder/'scheduler')
         shutil.copytree(self.autoencoder, folder/'vae', dirs_exist_ok=True)
-        index = {k: ['diffusers', type(v).__name__] for k, v in dict(vae=self.vae, unet=model['unet'], scheduler=self.scheduler).items()}
-        index |= {k: ['transformers', type(v).__name__] for k, v in dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer).items()}
-        (folder/'model_index.json').write_text(json.dumps({'_class_name': 'StableDiffusionInpaintPipeline', **index}, indent=1))
+        write_index(folder, 'StableDiffusionInpaintPipeline', dict(vae=self.vae, unet=model['unet'], scheduler=self.scheduler),
+                    dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer))
+
+# %% ../../nbs/api/pocket/06_diffusion.ipynb #bf5ebf6e
+def _load(self, model: nn.ModuleDict, folder: Path):
+    "Go on from a checkpoint in diffusers' layout."
+    load_parts(model, folder)
+
+def _editor(self, model: nn.ModuleDict) -> DiffusionEditor:
+    "The editor that these weights make."
+    return DiffusionEditor(self.vae, model['unet'], model['text_encoder'], self.tokenizer, self.scheduler, **POCKET_ARGS)
+
+DiffusionRecipe.load, DiffusionRecipe.editor = _load, _editor

@@ -34,6 +34,7 @@ def failure_rows(
         rows.append(evidence(result, thing.box, editor.clip, others, true))
     return rows
 
+# %% ../../nbs/api/pocket/11_failures.ipynb #bb6a3b54
 def main(argv: list = None):
     "Count failures and rules, on validation scenes or those of the benchmark; one JSON line."
     from regionedit.editor import RegionEditor

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['POCKET_ARGS', 'unit', 'VqRecipe', 'build_transformer', 'start_from_codebook', 'build_text_encoder', 'build_scheduler',
-           'hide_some', 'soft_targets', 'MaskGitRecipe', 'small_tokenizer', 'untrained_editor']
+           'hide_some', 'soft_targets', 'hidden_loss', 'MaskGitRecipe', 'small_tokenizer', 'untrained_editor']
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #d78d6e3d
 from dataclasses import dataclass
-import json, math, shutil, tempfile
+import math, shutil, tempfile
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from ..editors.maskgit import MaskGitEditor, cells_under, predict_tokens
 from ..editors.vq import BlockVq, from_pictures, tokens_of
 from .autoencoder import CROP, crop_batch, psnr, reconstruction_loss
 from .clip import save_tokenizer, shared_tokenizer, tokenizer_corpus, train_tokenizer
-from .diffusion import TOKENS, inpainting_batch, load_parts
+from .diffusion import TOKENS, inpainting_batch, load_parts, write_index
 from .scenes import SEEDS
 from .training import Recipe
 from ..presets import BUNDLED
@@ -39,11 +39,16 @@ class VqRecipe(Recipe):
     codes: int = 4096
     pictures: int = 2600        # crops for the codebook, 64 blocks each
 
-    def build(self): return from_pictures(unit(crop_batch(list(SEEDS['train'][:self.pictures]))), num_vq_embeddings=self.codes)
+    def build(self):
+        "Linear code and codebook, computed from training crops; the decoder's network at zero."
+        return from_pictures(unit(crop_batch(list(SEEDS['train'][:self.pictures]))), num_vq_embeddings=self.codes)
 
-    def batch(self, seeds): return dict(pixels=unit(crop_batch(seeds)))
+    def batch(self, seeds):
+        "Pixels (n 3 64 64) in 0..1."
+        return dict(pixels=unit(crop_batch(seeds)))
 
     def loss(self, model, batch, progress):
+        "What the decoder loses on codes rounded to the codebook."
         with torch.no_grad(), torch.autocast(batch['pixels'].device.type, enabled=False):   # the nearest code needs all digits
             rounded = model.quantize(model.encode(batch['pixels']).latents)[0]
             plain = model.blocks(rounded)
@@ -51,15 +56,23 @@ class VqRecipe(Recipe):
 
     @torch.no_grad()
     def evaluate(self, model):
+        "PSNR in dB on 512 validation crops, with the decoder's network and of the bare blocks."
         pixels = unit(crop_batch(list(SEEDS['validation'][:512])))
         rounded = model.quantize(model.encode(pixels).latents)[0]
         shown = dict(psnr_db=model.decode(rounded).sample, psnr_db_blocks=model.blocks(rounded))
         return {name: round(psnr(p.clamp(0, 1), pixels, 1.).mean().item(), 2) for name, p in shown.items()}
 
-    def save(self, model, folder): model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)
+    def save(self, model, folder):
+        "diffusers' layout, half precision."
+        model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder, safe_serialization=True)
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #f8f9d437
-def build_transformer(codes: int = 4096, width: int = 192, layers: int = 4, channels: int = 96) -> nn.Module:
+def build_transformer(
+    codes: int = 4096,      # of the codebook; one more is the mask token
+    width: int = 192,       # of a token's vector
+    layers: int = 4,
+    channels: int = 96,     # of the embedding, before the first convolutions
+) -> nn.Module:
     "The transformer, untrained."
     from diffusers import UVit2DModel
     return UVit2DModel(
@@ -76,7 +89,11 @@ def start_from_codebook(transformer, codebook: torch.Tensor):       # (k d) floa
     transformer.embed.embeddings.weight[:len(shape), :shape.shape[1]] = shape
     transformer.mlm_layer.conv2.weight[:, :shape.shape[1], 0, 0] = .05 * shape
 
-def build_text_encoder(tokenizer, width: int = 192, layers: int = 3) -> nn.Module:
+def build_text_encoder(
+    tokenizer,              # whose vocabulary it reads
+    width: int = 192,       # of a token's vector, and of the whole text's
+    layers: int = 3,
+) -> nn.Module:
     "The text encoder, untrained."
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
     return CLIPTextModelWithProjection(CLIPTextConfig(
@@ -109,6 +126,23 @@ def soft_targets(
     distance = torch.cdist(latents.float(), codebook.float()).square()
     return (-distance / (softness * distance.min(1, keepdim=True).values.clamp(min=1e-6))).softmax(1)
 
+# %% ../../nbs/api/pocket/09_maskgit.ipynb #ccee217b
+def hidden_loss(
+    model: nn.ModuleDict,       # transformer, text_encoder
+    batch: dict,                # of `MaskGitRecipe.batch`
+    codebook: torch.Tensor,     # (k d) float
+    softness: float = .1,       # of `soft_targets`
+) -> torch.Tensor:              # scalar
+    "Cross-entropy at the hidden cells against the codes that fit them; the codebook's size is the mask token."
+    tokens, cells = batch['tokens'], batch['cells']
+    hidden = hide_some(cells, torch.cos(torch.rand(len(cells), device=cells.device) * math.pi / 2), torch.rand(cells.shape, device=cells.device))
+    text = model['text_encoder'](batch['texts'], output_hidden_states=True)
+    shown = tokens.masked_fill(hidden, len(codebook))
+    logits = predict_tokens(model['transformer'], shown, text.hidden_states[-2], text.text_embeds, CROP).movedim(1, -1)[hidden]
+    with torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):        # distances need all digits
+        target = soft_targets(batch['latents'].movedim(1, -1)[hidden], codebook.to(tokens.device), softness)
+    return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
+
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #7c940f20
 POCKET_ARGS = BUNDLED['pocket-maskgit'][2]      # steps, guidance and others of the preset
 
@@ -128,52 +162,54 @@ class MaskGitRecipe(Recipe):
         return Path(self.root)/'vq'/'weights'
 
     def build(self):
+        "The parts around the quantiser that was trained before. Raises `FileNotFoundError` if there is none."
         if not (self.quantiser/'config.json').exists():
             raise FileNotFoundError(f'expected a trained quantiser in {self.quantiser}, found none; run regionedit train vq first')
         return self.start(BlockVq.from_pretrained(self.quantiser, low_cpu_mem_usage=False, dtype=torch.float32), shared_tokenizer(self.root, model_max_length=TOKENS))
 
-    def start(self, vq: BlockVq, tokenizer) -> nn.Module:
-        "The untrained parts around a quantiser and a tokenizer."
-        self.vq, self.tokenizer = vq.eval().requires_grad_(False), tokenizer
-        self.scheduler = build_scheduler(vq.config.num_vq_embeddings)
-        model = nn.ModuleDict(dict(transformer=build_transformer(vq.config.num_vq_embeddings), text_encoder=build_text_encoder(tokenizer)))
-        start_from_codebook(model['transformer'], vq.quantize.embedding.weight)
-        return model
-
     @torch.no_grad()
     def batch(self, seeds):
+        "Tokens (n 8 8) long, latents (n 40 8 8) of the blocks, cells (n 8 8) bool under the box, texts (n 32) long."
         batch = inpainting_batch(seeds)
         pixels, cells = unit(batch), cells_under(batch['masks'], self.vq.config.patch_size)
         texts = self.tokenizer(batch['texts'], padding='max_length', max_length=TOKENS, truncation=True, return_tensors='pt').input_ids
         return dict(tokens=tokens_of(self.vq, pixels), latents=self.vq.encode(pixels).latents, cells=cells, texts=texts)
 
     def loss(self, model, batch, progress):
-        tokens, cells = batch['tokens'], batch['cells']
-        hidden = hide_some(cells, torch.cos(torch.rand(len(cells), device=cells.device) * math.pi / 2), torch.rand(cells.shape, device=cells.device))
-        text = model['text_encoder'](batch['texts'], output_hidden_states=True)
-        shown = tokens.masked_fill(hidden, self.scheduler.config.mask_token_id)
-        logits = predict_tokens(model['transformer'], shown, text.hidden_states[-2], text.text_embeds, CROP).movedim(1, -1)[hidden]
-        with torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):
-            target = soft_targets(batch['latents'].movedim(1, -1)[hidden], self.vq.quantize.embedding.weight.to(tokens.device), self.softness)
-        return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
-
-    def load(self, model, folder): load_parts(model, folder)
-
-    def editor(self, model, **kwargs) -> MaskGitEditor:
-        "The editor that these weights make."
-        return MaskGitEditor(self.vq, model['transformer'], model['text_encoder'], self.tokenizer, self.scheduler, **kwargs)
+        "See `hidden_loss`."
+        return hidden_loss(model, batch, self.vq.quantize.embedding.weight, self.softness)
 
     def evaluate(self, model):
+        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
         from regionedit.pocket.measure import edit_success
         return edit_success(self.editor(model, **dict(POCKET_ARGS, windows_per_pass=1)), SEEDS['validation'][:96])
 
     def save(self, model, folder):
-        model['transformer'].half().save_pretrained(folder/'transformer'); model['text_encoder'].half().save_pretrained(folder/'text_encoder')
+        "aMUSEd's layout of diffusers, half precision, the quantiser beside the rest."
+        for name, part in model.items(): part.half().save_pretrained(folder/name)
         save_tokenizer(self.tokenizer, self.root, folder/'tokenizer'); self.scheduler.save_pretrained(folder/'scheduler')
         shutil.copytree(self.quantiser, folder/'vqvae', dirs_exist_ok=True)
-        index = {k: ['diffusers', type(v).__name__] for k, v in dict(vqvae=self.vq, transformer=model['transformer'], scheduler=self.scheduler).items()}
-        index |= {k: ['transformers', type(v).__name__] for k, v in dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer).items()}
-        (folder/'model_index.json').write_text(json.dumps({'_class_name': 'AmusedPipeline', **index}, indent=1))
+        write_index(folder, 'AmusedPipeline', dict(vqvae=self.vq, transformer=model['transformer'], scheduler=self.scheduler),
+                    dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer))
+
+# %% ../../nbs/api/pocket/09_maskgit.ipynb #95843852
+def _start(self, vq: BlockVq, tokenizer) -> nn.Module:
+    "The untrained parts around a quantiser and a tokenizer."
+    self.vq, self.tokenizer = vq.eval().requires_grad_(False), tokenizer
+    self.scheduler = build_scheduler(vq.config.num_vq_embeddings)
+    model = nn.ModuleDict(dict(transformer=build_transformer(vq.config.num_vq_embeddings), text_encoder=build_text_encoder(tokenizer)))
+    start_from_codebook(model['transformer'], vq.quantize.embedding.weight)
+    return model
+
+def _load(self, model: nn.ModuleDict, folder: Path):
+    "Go on from a checkpoint in diffusers' layout."
+    load_parts(model, folder)
+
+def _editor(self, model: nn.ModuleDict, **kwargs) -> MaskGitEditor:
+    "The editor that these weights make."
+    return MaskGitEditor(self.vq, model['transformer'], model['text_encoder'], self.tokenizer, self.scheduler, **kwargs)
+
+MaskGitRecipe.start, MaskGitRecipe.load, MaskGitRecipe.editor = _start, _load, _editor
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #027ca579
 def small_tokenizer():

@@ -94,19 +94,26 @@ class RecogniserRecipe(Recipe):
     weight_decay: float = .02
     ema_decay: float = .995
 
-    def build(self): return Recogniser()
+    def build(self):
+        "The untrained network."
+        return Recogniser()
 
     def batch(self, seeds):
+        "Pixels (n 3 48 48) in 0..1 and labels (n) long, three worn crops of each object."
         crops, names = zip(*(c for s in seeds for c in named_crops(s, 3)))
         return dict(pixels=torch.stack([to_tensor(c) for c in crops]), labels=torch.tensor([CONCEPTS.index(n) for n in names]))
 
-    def loss(self, model, batch, progress): return F.cross_entropy(model(batch['pixels']).float(), batch['labels'], label_smoothing=.05)
+    def loss(self, model, batch, progress):
+        "Cross-entropy, labels smoothed by a twentieth."
+        return F.cross_entropy(model(batch['pixels']).float(), batch['labels'], label_smoothing=.05)
 
     def evaluate(self, model, seeds=SEEDS['validation'][:1000]):
+        "Top-1 accuracy, 0..1: the true box, a loose one, a loose one worn as in training."
         return {f'top1_{name}': round(_share_right(model, [c for s in seeds for c in named_crops(s, **kind)]), 4) for name, kind in
                 dict(true_box=dict(tight=True), loose_box=dict(wear=False), loose_box_worn={}).items()}
 
     def save(self, model, folder):
+        "Weights in half precision and `config.json`."
         from safetensors.torch import save_file
         save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder/'model.safetensors')
         (folder/'config.json').write_text(json.dumps(dict(kind='Recogniser', **model.config), indent=1) + '\n')

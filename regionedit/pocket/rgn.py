@@ -68,12 +68,14 @@ def wanted(rng, scene: Scene, concepts: tuple = CONCEPTS, styles: tuple = STYLES
     others = [c for c in concepts if c not in {o.name for o in scene.objects}]
     return dict(name=others[rng.integers(len(others))], style=styles[rng.integers(len(styles))], fill=rng.uniform(.75, 1), flip=bool(rng.integers(2)))
 
+# %% ../../nbs/api/pocket/12_rgn.ipynb #444c925c
 def sample_boxes(rng, attention, num_anchors: int = 4, num_proposals: int = 4) -> torch.Tensor:     # (k m 4) long
     "Some of the spread anchors, or of the highest, early ones more often; sizes that vary."
     anchors, weights = choose_anchors(attention, 'spread' if rng.random() < .8 else 'topk', 8), np.arange(8, 0, -1)
     some = torch.from_numpy(rng.choice(8, num_anchors, replace=False, p=weights / weights.sum()))
     return propose(anchors[some], proposal_sizes(num_proposals, rng.uniform(.14, .28), rng.uniform(.45, .75)), attention.size)
 
+# %% ../../nbs/api/pocket/12_rgn.ipynb #0af7b501
 @torch.no_grad()
 def observe(
     vit, clip, scene: Scene,
@@ -147,6 +149,7 @@ def word_features(clip, seeds: list, wanted: list, count: int) -> tuple:     # p
     known = dict(zip(distinct, torch.cat([encode_texts(clip.model, clip.tokenizer(distinct[i:i + 256])).float() for i in range(0, len(distinct), 256)])))
     return tuple(torch.stack([known[text] for text in texts]).unflatten(0, (-1, count)) for texts in zip(*pairs))
 
+# %% ../../nbs/api/pocket/12_rgn.ipynb #b33046f5
 @dataclass
 class RgnRecipe(Recipe):
     "Trains the region network on tables of the oracle."
@@ -158,6 +161,7 @@ class RgnRecipe(Recipe):
     floor: float = .1           # weight of the entropy
 
     def build(self):
+        "The untrained network; the tables are made first where they are missing."
         vit, clip = load_vit(weights_folder('vit')), load_clip(weights_folder('clip'))
         clip.model.to(memory_format=torch.channels_last)
         seeds = list(SEEDS['train'][:self.scenes])
@@ -166,21 +170,26 @@ class RgnRecipe(Recipe):
         return TextRegionNetwork(self.tables['vit'].shape[-1], self.tables['clip'].shape[-1])
 
     def batch(self, seeds):
+        "What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch says it in other words."
         rows, wording = torch.tensor(seeds) % self.scenes, torch.tensor(seeds) // self.scenes % self.wordings
         table, prompt, source = {k: v[rows] for k, v in self.tables.items()}, self.prompts[rows, wording], self.sources[rows, wording]
         return dict({k: table[k].float() for k in ('vit', 'clip', 'place', 'picture')}, prompt=prompt, source=source, losses=losses_of(table, prompt, source))
 
     def loss(self, model, batch, progress):
+        "The two expected losses of this page, each with its entropy."
         logits = model(**{k: batch[k] for k in Sight._fields}).float()
         anchors = logits.unflatten(1, (-1, 4)).flatten(0, 1), batch['losses'].unflatten(1, (-1, 4)).flatten(0, 1)
         return sum(exact_loss(z, standardise(f)) - self.floor * entropy(z) for z, f in ((logits, batch['losses']), anchors))
 
     def evaluate(self, model):
+        "Three measures on eight validation scenes of three cases, on tables of the oracle."
         models, names = SimpleNamespace(vit=load_vit(weights_folder('vit')), clip=load_clip(weights_folder('clip'))), list(CASES)[:3]
         rows = {name: compare_rules(try_scenes(models, model, name, SEEDS['validation'][700_000:700_008]))['amortised'] for name in names}
         return {f'{name}: {k}': row[k] for name, row in rows.items() for k in ('of_best', 'on_named', 'edits')} | dict(oracle_scenes_each=8, oracle_tables_trained_on=self.scenes)
 
-    def save(self, model, folder): save_network(model, folder)
+    def save(self, model, folder):
+        "See `regionedit.amortised.save_network`."
+        save_network(model, folder)
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #0f8f9c94
 @dataclass(frozen=True)
@@ -192,7 +201,9 @@ class Trial:
     similar: torch.Tensor   # (k m), cosine of the source text with each box cut out
 
     @property
-    def score(self) -> torch.Tensor: return 2 * self.table.s_t2i + self.table.s_i2i     # (k m), LR eq. 7
+    def score(self) -> torch.Tensor:        # (k m) float
+        "LR eq. 7 with the paper's weights, 2 and 1."
+        return 2 * self.table.s_t2i + self.table.s_i2i
 
 CASES = {       # name -> arguments of `draw_scene`, does the prompt tell of the others
     'one object': (dict(num_objects=1, concepts=SEEN, styles=STYLES_SEEN), None),
@@ -202,9 +213,17 @@ CASES = {       # name -> arguments of `draw_scene`, does the prompt tell of the
     'held-out style, one object': (dict(num_objects=1, concepts=SEEN, styles=STYLES[2:]), None),
     'held-out style, two objects, whole': (dict(num_objects=2, concepts=SEEN, styles=STYLES[2:]), True)}
 
+# %% ../../nbs/api/pocket/12_rgn.ipynb #157e3042
 @torch.no_grad()
-def try_scene(models, network, seed: int, scene_args: dict, whole, oracle: bool = True, **steps) -> Trial:
-    "One scene with everything measured; `models` has `vit`, `clip` and, where there is no oracle, `editor`."
+def try_scene(
+    models,                 # has `vit`, `clip` and, where there is no oracle, `editor`
+    network,                # `TextRegionNetwork`
+    seed: int,
+    scene_args: dict, whole: Optional[bool],    # as in `CASES`
+    oracle: bool = True,
+    **steps,                # of `fill_table`, for a real editor
+) -> Trial:
+    "One scene with everything measured."
     scene, rng = draw_scene(seed, **scene_args), np.random.default_rng([seed, 13])
     what = wanted(rng, scene, scene_args['concepts'], scene_args['styles'])
     prompt, source, number = texts_for(rng, scene.layout, what['name'], whole)
@@ -231,7 +250,10 @@ def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are 
                 **{'crop similarity, 1 edit': one(trial.similar), 'crop similarity, all anchors': (everywhere, trial.similar.argmax(1)),
                    'middle box, all anchors': (everywhere, torch.full((k,), m // 2)), 'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})
 
-def outcome(trial: Trial, anchors, chosen) -> dict:
+def outcome(
+    trial: Trial,
+    anchors: torch.Tensor, chosen: torch.Tensor,    # (n) long each: the entries that a rule edits
+) -> dict:                  # measure -> number
     "The result of a rule beside the full table's and the truth."
     score, best = trial.score, trial.score.max()
     i = score[anchors, chosen].argmax()

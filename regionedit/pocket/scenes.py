@@ -167,16 +167,21 @@ class Scene:
     layout: Layout = field(repr=False)
 
     @property
-    def background(self) -> str: return self.layout.background
+    def background(self) -> str:
+        "The caption's words for the place, such as 'on the beach'."
+        return self.layout.background
 
     @property
-    def objects(self) -> tuple: return self.layout.objects
+    def objects(self) -> tuple:
+        "What stands in the scene; each has a name and a true box, XYXY pixels, half-open."
+        return self.layout.objects
 
     def _repr_png_(self):
         buffer = io.BytesIO()
         self.image.save(buffer, 'PNG')
         return buffer.getvalue()
 
+# %% ../../nbs/api/pocket/02_scenes.ipynb #0ddccf64
 def draw_scene(
     seed: int,                  # the scene's name: the same seed gives the same pixels and words
     num_objects: int = None,    # 1 to 3; None draws it

@@ -29,7 +29,11 @@ def wilson(
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0., (middle - half) / (1 + z * z / n)), min(1., (middle + half) / (1 + z * z / n))
 
-def half_width(rate: float, n: float, level: float = .95) -> float:
+def half_width(
+    rate: float,            # 0..1
+    n: float,               # answers
+    level: float = .95,
+) -> float:                 # 0..1
     "The plus-minus of a rate by the normal approximation, as the paper prints it."
     return NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(rate * (1 - rate) / n)
 
@@ -107,12 +111,18 @@ class Preference:
     p_holm: float       # the two again, corrected for the number of contests
     cluster_p_holm: float
 
+# %% ../../nbs/api/study/03_analysis.ipynb #6252bd80
 def contest_answers(rows: list, ours: str, other: str) -> tuple:    # people, pictures, won: (n) each
     "The first answers to one contest."
     of_it = [r for r in rows if r['kind'] == 'pair' and {r['left'], r['right']} == {ours, other}]
     return [r['participant'] for r in of_it], [r['item'] for r in of_it], np.array([chosen(r) == ours for r in of_it], int)
 
-def preference(rows: list, ours: str, other: str, level: float = .95, draws: int = 2000, seed: int = 0) -> Preference:
+def preference(
+    rows: list,             # of answers, as from `read_answers`
+    ours: str, other: str,  # names of two methods
+    level: float = .95,
+    draws: int = 2000, seed: int = 0,       # of the bootstrap
+) -> Preference:
     "One contest's rate and its intervals. Raises `ValueError` if nobody was asked."
     people, pictures, won = contest_answers(rows, ours, other)
     if not len(won): raise ValueError(f'expected answers to {shown(ours)} against {shown(other)}, got none; see read_answers')
@@ -121,6 +131,7 @@ def preference(rows: list, ours: str, other: str, level: float = .95, draws: int
     return Preference(ours, other, wins, n, wins / n, *wilson(wins, n, level), effect, *wilson(wins / n * effect, effect, level),
                       *cluster_bootstrap(people, pictures, won, level, draws, seed), p, q, p, q)
 
+# %% ../../nbs/api/study/03_analysis.ipynb #c4dc79cf
 def preferences(
     rows: list,         # of answers, as from `read_answers`
     contests: list,     # of (ours, other), as `Design.contests`

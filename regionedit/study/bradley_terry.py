@@ -52,6 +52,7 @@ def _matrix(winner, loser, m: int, weights=1.) -> np.ndarray:
     np.add.at(wins, (winner, loser), weights)
     return wins
 
+# %% ../../nbs/api/study/04_bradley_terry.ipynb #cd1df118
 @dataclass(frozen=True)
 class Strength:
     "A method's strength with its interval."

@@ -108,9 +108,13 @@ class Study:
         said = [asdict(self.design), self.items, self.question]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
-    def source(self, trial: Trial) -> Image.Image: return open_image(self.folder/'pictures'/self.items[trial.item]['source'])
+    def source(self, trial: Trial) -> Image.Image:
+        "The unedited picture of a trial, RGB."
+        return open_image(self.folder/'pictures'/self.items[trial.item]['source'])
 
-    def prompt(self, trial: Trial) -> str: return self.items[trial.item]['prompt']
+    def prompt(self, trial: Trial) -> str:
+        "The text that both edits of a trial were asked for."
+        return self.items[trial.item]['prompt']
 
     def pair(self, trial: Trial) -> tuple:      # left, right: pictures
         "The two pictures of a trial."

@@ -119,6 +119,7 @@ def draw(self):
         view.value = png(ax)
     self.numbers.value = table_html(self.facts())
 
+# %% ../../nbs/api/widgets/01_attention.ipynb #d3bc1971
 def facts(self) -> list:        # of (text, text)
     "What the pictures say in numbers."
     attention, (w, h) = self.attention_shown(), self.image.size

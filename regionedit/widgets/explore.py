@@ -44,7 +44,9 @@ class BeforeAfter(Panel):
         self.panel = widgets.VBox([row(self.shown, widgets.VBox([self.place, self.share, self.outline, self.numbers])), self.strip])
 
     @property
-    def candidate(self): return self.result.candidates[min(self.place.value, len(self.result.candidates)) - 1]
+    def candidate(self):        # a `Candidate`
+        "The candidate at the slider's place, 1 the best."
+        return self.result.candidates[min(self.place.value, len(self.result.candidates)) - 1]
 
 # %% ../../nbs/api/widgets/07_explore.ipynb #9c139ef4
 def draw(self):

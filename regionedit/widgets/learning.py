@@ -88,6 +88,7 @@ def _make_controls(self):
                                           layout=widgets.Layout(width='96px', margin='2px'))
         self.again[name].on_click(lambda _, name=name: self.learn(name))
 
+# %% ../../nbs/api/widgets/03_learning.ipynb #0d164026
 def learn_with(self, estimator: str):
     "Add a run of this estimator on the table of the run that is shown, and show it against it."
     source = self.results[self.run.value]
@@ -150,6 +151,7 @@ def draw_lower(self):       # an axis
     ax.set_title(whose, fontsize=11)
     return ax
 
+# %% ../../nbs/api/widgets/03_learning.ipynb #7b858726
 def facts(self) -> list:        # of (run, expected loss, probability, text)
     "Each run at the step: loss, the mean probability of the most probable proposal, and how many anchors are at the table's best."
     rows = []

@@ -140,6 +140,7 @@ def _busy(self, work):
 def _method(self):
     self.take(self.editor(self.image, self.prompt, self.source, progress=False, **self.options))
 
+# %% ../../nbs/api/widgets/05_probe.ipynb #5ebbcead
 def take(self, result: EditResult):
     "Show a result; what was known of other boxes is kept."
     self.result = result
@@ -189,6 +190,7 @@ def draw(self):
         show_anchors(self.image, anchors, ax)
     self.map.value = png(ax)
 
+# %% ../../nbs/api/widgets/05_probe.ipynb #2c5b8b40
 def findings(self) -> list:
     "What the rules say of the numbers at hand."
     if self.result is None: return []

@@ -71,7 +71,9 @@ class RegionExplorer(Panel):
         self.panel = widgets.VBox([row(self.left, self.right, widgets.VBox([self.anchor, self.proposal, self.whole, self.words])), row(table, self.numbers)])
 
     @property
-    def entry(self) -> tuple: return self.anchor.value, self.proposal.value
+    def entry(self) -> tuple:
+        "Anchor and proposal that are shown, both from 0."
+        return self.anchor.value, self.proposal.value
 
 # %% ../../nbs/api/widgets/02_regions.ipynb #f6c7679a
 def _make_controls(self):

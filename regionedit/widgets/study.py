@@ -46,22 +46,25 @@ class StudyPanel(Panel):
         self._controls()
         if participant is not None: self.open(participant)
 
-    def _controls(self):
-        "Widgets and their places."
-        self.number = widgets.IntText(0, description='participant', layout=widgets.Layout(width='170px'))
-        self.begin = widgets.Button(description='Begin', button_style='primary')
-        self.left, self.right = (widgets.Button(description=d, button_style='primary', layout=widgets.Layout(width='160px', height='40px')) for d in ('Left', 'Right'))
-        self.progress = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width='300px'))
-        self.words, self.note = widgets.HTML(), widgets.HTML()
-        self.source, self.first, self.second = (widgets.Image(format='png', layout=widgets.Layout(width='auto', max_width='100%', height='auto')) for _ in range(3))
-        self.begin.on_click(lambda _: self.open(self.number.value or None))
-        self.left.on_click(lambda _: self.choose('left')); self.right.on_click(lambda _: self.choose('right'))
-        self.welcome = widgets.VBox([widgets.HTML(_said('You will see pictures that were changed by a program to fit a text, two at a time. Choose the one that answers the question better; '
-                                                        'if both are alike, go by your first impression.<br>Leave 0 for a new participant, or give your number to go on.')), row(self.number, self.begin)])
-        three = [_column('before', self.source), _column('left', self.first, self.left), _column('right', self.second, self.right)]
-        self.question = widgets.VBox([self.words, widgets.HBox(three, layout=widgets.Layout(align_items='flex-start', max_width='100%')), self.progress])     # never wrapped: left must stay left
-        self.question.layout.display = 'none'
-        self.panel = widgets.VBox([self.welcome, self.question, self.note], layout=widgets.Layout(padding='8px'))
+# %% ../../nbs/api/widgets/06_study.ipynb #fdb39dfd
+def _controls(self):
+    "Widgets and their places."
+    self.number = widgets.IntText(0, description='participant', layout=widgets.Layout(width='170px'))
+    self.begin = widgets.Button(description='Begin', button_style='primary')
+    self.left, self.right = (widgets.Button(description=d, button_style='primary', layout=widgets.Layout(width='160px', height='40px')) for d in ('Left', 'Right'))
+    self.progress = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width='300px'))
+    self.words, self.note = widgets.HTML(), widgets.HTML()
+    self.source, self.first, self.second = (widgets.Image(format='png', layout=widgets.Layout(width='auto', max_width='100%', height='auto')) for _ in range(3))
+    self.begin.on_click(lambda _: self.open(self.number.value or None))
+    self.left.on_click(lambda _: self.choose('left')); self.right.on_click(lambda _: self.choose('right'))
+    self.welcome = widgets.VBox([widgets.HTML(_said('You will see pictures that were changed by a program to fit a text, two at a time. Choose the one that answers the question better; '
+                                                    'if both are alike, go by your first impression.<br>Leave 0 for a new participant, or give your number to go on.')), row(self.number, self.begin)])
+    three = [_column('before', self.source), _column('left', self.first, self.left), _column('right', self.second, self.right)]
+    self.question = widgets.VBox([self.words, widgets.HBox(three, layout=widgets.Layout(align_items='flex-start', max_width='100%')), self.progress])     # never wrapped: left must stay left
+    self.question.layout.display = 'none'
+    self.panel = widgets.VBox([self.welcome, self.question, self.note], layout=widgets.Layout(padding='8px'))
+
+StudyPanel._controls = _controls
 
 # %% ../../nbs/api/widgets/06_study.ipynb #45c1f9ac
 def open_(self, participant: Optional[int] = None):
@@ -85,6 +88,7 @@ def show(self):
     for view, image in zip((self.source, self.first, self.second), (self.study.source(trial), *self.study.pair(trial))): view.value = _bytes(image, self.height)
     self.since = time.monotonic()
 
+# %% ../../nbs/api/widgets/06_study.ipynb #a4995b26
 def choose(self, side: str):
     "Take an answer."
     seconds = time.monotonic() - self.since
