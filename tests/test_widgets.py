@@ -194,7 +194,7 @@ def test_walking_by_arrows_and_to_the_best(result):
         panel.moves[name].click()
         assert panel.entry == entry, name
         assert [(i, j) for i, line in enumerate(panel.buttons) for j, b in enumerate(line) if 'black' in str(b.layout.border)] == [entry]
-    for _ in range(9): panel.moves['down'].click(); panel.moves['right'].click()
+    for _ in range(4): panel.moves['down'].click(); panel.moves['right'].click()
     assert panel.entry == (2, 3)
     panel.moves['best'].click()
     assert panel.values['loss'][panel.entry] == panel.values['loss'].min()

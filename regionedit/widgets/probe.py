@@ -104,8 +104,9 @@ def _drawer(probe):
     "The optional widget to draw a box on; None where it is not installed."
     try: from jupyter_bbox_widget import BBoxWidget
     except ImportError: return None
-    (w, h), scale = probe.image.size, 340 / probe.image.width
-    drawer = BBoxWidget(image_bytes=_png(probe.image.resize((340, max(1, round(h * scale))), Image.BICUBIC)), classes=['own'], hide_buttons=True)
+    w, h = probe.image.size
+    scale = 340 / max(w, h / 1.6)
+    drawer = BBoxWidget(image_bytes=_png(probe.image.resize([max(1, round(v * scale)) for v in (w, h)], Image.BICUBIC)), classes=['own'], hide_buttons=True)
     def drawn(_):
         if not drawer.bboxes: return
         b = {k: v / scale for k, v in drawer.bboxes[-1].items() if k != 'label'}
