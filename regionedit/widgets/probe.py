@@ -91,11 +91,11 @@ def _places(self):
     self.map, self.edits = self.view(3.4), widgets.Image(format='png', layout=widgets.Layout(width='auto', max_width='100%', height='auto', margin='2px 2px 2px 14px'))
     self.words, self.numbers, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
     self.drawer = _drawer(self)
-    drawer = [widgets.HTML("Or draw your box here with the mouse:"), self.drawer] if self.drawer else []
+    drawer = [widgets.VBox([widgets.HTML("Or draw your box here with the mouse:"), self.drawer])] if self.drawer else []
     head = hint(f'<div style="font-size:17px;padding:4px 0">“{escape(self.source)}” → <b>“{escape(self.prompt)}”</b></div>Let the method find its box (orange). Then move the sliders to a box of your own (blue), '
                 'or an anchor to another place, and edit there: the verdict below says what that tells. Only the buttons ask the editor, and say what that costs.')
     left = [self.run, self.box_x, self.box_y, self.run_box, *([self.run_true] if self.truth else []), self.anchor, self.anchor_x, self.anchor_y, self.run_anchor, self.attention, self.status]
-    self.panel = widgets.VBox([head, row(widgets.VBox([self.map, *drawer]), widgets.VBox(left)), row(self.edits, self.numbers), self.words])
+    self.panel = widgets.VBox([head, row(self.map, widgets.VBox(left), *drawer), row(self.edits, self.numbers), self.words])
 
 FailureProbe._controls, FailureProbe._places = _controls, _places
 
@@ -124,7 +124,8 @@ def _busy(self, work):
     try:
         work()
         self.show()
-        self.status.value = f'{self.editor.cache.misses - before} edits in {time.perf_counter() - start:.1f} s'
+        made = self.editor.cache.misses - before
+        self.status.value = f'{made} edit{"s" * (made != 1)} in {time.perf_counter() - start:.1f} s'
     except (ValueError, RuntimeError) as error: self.status.value = f'<span style="color:#b00">{escape(str(error))}</span>'
     finally: self._ready()
 
