@@ -43,7 +43,7 @@ DULL = 1.          # attention in the true box, over its share of the picture
 UNSEEN = 0.         # lead of the source over prompt and others, before the edit
 
 rule('anchors on the background', ('anchors_hit',), lambda n: n['anchors_hit'] == 0,
-     'No anchor lies on the thing: all of them fell on the background.', 'Move an anchor, or ask for more of them (num_anchors).')
+     'No anchor lies on the thing: all that have a candidate fell beside it.', 'Move an anchor, or ask for more of them (num_anchors).')
 rule('attention elsewhere', ('attention_gain',), lambda n: n['attention_gain'] < DULL,
      'The ViT hardly looks at the thing: {attention_gain:.1f} times the attention of an average place.', 'Use another ViT, or give a box by hand.')
 rule('source not found', ('source_anywhere',), lambda n: n['source_anywhere'] < UNSEEN,
@@ -60,14 +60,14 @@ rule('box too small', ('size', 'background'), lambda n: n['size'] < SMALL and n[
 rule('box too large', ('size', 'covered'), lambda n: n['size'] > LARGE and n['covered'] >= COVERED,
      'The box is too large: {size:.1f} times the area of the thing.', 'Lower max_size; raise lambda_str, which punishes change.')
 rule('background in the box', ('background', 'covered', 'size'), lambda n: n['background'] > BACKGROUND and n['covered'] >= COVERED and n['size'] <= LARGE,
-     '{background:.0%} of the box is background, and is changed with the thing.', 'More proposals (num_proposals), or a box by hand; the paper names finer masks as future work.')
+     '{background:.0%} of the box lies outside the thing, and may change with it.', "Try mask='patches', which changes only where something new appears; or more proposals (num_proposals), or a box by hand.")
 rule('wrong place', ('source_seen', 'source_anywhere'), lambda n: n['source_seen'] < UNSEEN <= n['source_anywhere'],
      'CLIP does not see the source in the chosen box, but in another candidate\'s: the winner seems to stand on the background, or to hold much of it.',
-     'Look at the other candidates; raise source_weight.', unless='covered')
+     'Look at the other candidates; raise source_weight, move an anchor, or edit in a box of your own.', unless='covered')
 
 # %% ../nbs/api/11_diagnosis.ipynb #e06eb283
 rule('the editor cannot draw this', ('drawn_true',), lambda n: n['drawn_true'] < 0,
-     'Even in the true box CLIP sees another text before the prompt (ahead by {drawn_true_behind:.2f}): the editor cannot draw this here.',
+     'Even in the true box CLIP sees another text before the prompt (ahead by {drawn_true_behind:.2f}): with this seed the editor did not draw it there.',
      'Another seed or editor, more steps (num_inference_steps), or a simpler thing.')
 rule('nowhere drawn', ('drawn_best',), lambda n: n['drawn_best'] < 0,
      'In none of the boxes that were edited does CLIP see the prompt first (behind by {drawn_best_behind:.2f} at best): the editor seems unable to draw this.',
@@ -85,7 +85,7 @@ ALIKE, MOVED = .8, .5        # cosine of the two texts; cosine of the step and t
 rule('texts too close', ('texts',), lambda n: n['texts'] > ALIKE,
      'Prompt and source are nearly the same to CLIP (cosine {texts:.2f}); their direction says little.', 'Name what is to change, without the words that both share.')
 rule('direction weak', ('moved',), lambda n: n['moved'] < MOVED,
-     'The edit moved little along the direction of the texts (cosine {moved:.2f}).', 'Raise lambda_dir or guidance_scale; look whether the editor can draw this at all.')
+     'To CLIP the edit changed the picture in another direction than the texts say (cosine {moved:.2f}; 1 would be the same).', 'Raise lambda_dir or guidance_scale; look whether the editor can draw this at all.')
 
 # %% ../nbs/api/11_diagnosis.ipynb #59e3389b
 DISAGREE, UNCHANGED = (.03, .25), .02       # of S_t2i, S_i2i below the best candidate's; mean change of a pixel in the box
@@ -93,7 +93,7 @@ DISAGREE, UNCHANGED = (.03, .25), .02       # of S_t2i, S_i2i below the best can
 rule('a better one was passed over', ('drawn', 'drawn_near'), lambda n: n['drawn'] < 0 <= n['drawn_near'],
      'An edit in the table overlaps the thing and shows the prompt (ahead by {drawn_near:.2f}); learning or ranking passed it over.', 'Walk over the table; raise alpha or lambda_clip.')
 rule('CLIP and preservation disagree', ('text_lost', 'source_lost'), lambda n: n['text_lost'] > DISAGREE[0] or n['source_lost'] > DISAGREE[1],
-     'The winner is a compromise: of the other candidates one fits the text better by {text_lost:.2f} and one resembles the source more by {source_lost:.2f}.', 'Move alpha and beta, and see where the winner flips.')
+     'The winner is a compromise: in likeness to the text {text_lost:.2f} below the best candidate, in likeness to the source {source_lost:.2f} below the best.', 'Move alpha and beta, and see where the winner flips.')
 rule('hardly changed', ('change',), lambda n: n['change'] < UNCHANGED,
      'The winner is nearly the source: a pixel in the box changed by {change:.1%} on average.', 'Lower beta: an unchanged picture has its full mark.')
 
@@ -110,9 +110,9 @@ def verdict(
 ) -> str:
     "Did it succeed, by CLIP and, where the truth is known, by place?"
     if 'drawn' not in numbers: return 'Whether it succeeded is not known: no CLIP was asked.'
-    place = f', the box overlaps the true one by {numbers["iou"]:.0%}' if 'iou' in numbers else ''
+    place = f', the box overlaps the true one by {numbers["iou"]:.0%} (IoU)' if 'iou' in numbers else ''
     if numbers['drawn'] <= 0: return f'It failed: CLIP does not see the prompt first in the chosen box (behind by {-numbers["drawn"]:.2f}){place}.'
-    if numbers.get('iou', 1) < .3: return f'It failed: CLIP sees the prompt in the chosen box{place}, less than 30 %.'
+    if numbers.get('iou', 1) < .3: return f'It failed: CLIP sees the prompt first in the chosen box, but that overlaps the true one by {numbers["iou"]:.0%} only (IoU, less than 30 %).'
     return f'It succeeded by these measures: CLIP sees the prompt first in the chosen box (ahead by {numbers["drawn"]:.2f}){place}.'
 
 # %% ../nbs/api/11_diagnosis.ipynb #77a36a44

@@ -61,6 +61,8 @@ def show_curves(
         if step is not None: ax.plot(min(step, len(values) - 1), values[min(step, len(values) - 1)], 'o', color=_colour(i), markersize=5)
     if step is not None: ax.axvline(step, color='grey', linewidth=1, linestyle=':')
     ax.set(xlabel='learning step', ylabel=ylabel)
+    ax.ticklabel_format(axis='y', useOffset=False)      # each number in full, none above the axis
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=8, edgecolor='none')
     return ax
 

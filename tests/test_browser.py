@@ -33,12 +33,21 @@ def tab(name: str): return lambda page: page.locator('.lm-TabBar-tab, .p-TabBar-
 
 def play(page): page.locator('.widget-play button').locator('visible=true').first.click()
 
+def patch(row: int, column: int):
+    "The middle of a patch of the first picture, which has 16 x 16 of them below a title."
+    def act(page):
+        view = page.locator('img.widget-image').first
+        view.scroll_into_view_if_needed()
+        box = view.bounding_box()
+        page.mouse.click(box['x'] + (column + .5) / 16 * box['width'], box['y'] + box['height'] - box['width'] + (row + .5) / 16 * box['width'])
+    return act
+
 CASES = {
     'attention': (SETUP + "from regionedit.attention import load_vit\nfrom regionedit.pocket.weights import example, weights_folder\nfrom regionedit.widgets.attention import AttentionExplorer\n"
                           "AttentionExplorer(load_vit(weights_folder('vit')), example('apple'))",
-                  [press('layer', 'ArrowLeft', 2), press('mass', 'ArrowRight', 3), press('x', 'ArrowLeft', 9), click('add')]),
+                  [press('layer', 'ArrowLeft', 2), press('mass', 'ArrowRight', 3), press('x', 'ArrowLeft', 9), click('add'), patch(5, 9)]),
     'regions': (RESULT + "from regionedit.widgets.regions import RegionExplorer\nRegionExplorer(result)",
-                [press('anchor', 'ArrowRight'), lambda page: page.locator('.widget-gridbox button').nth(9).click(), choose('edit', 'as the editor made it')]),
+                [press('anchor', 'ArrowRight'), click('←'), lambda page: page.locator('.widget-gridbox button').nth(9).click(), choose('edit', 'as the editor made it')]),
     'learning': (RESULT + "from regionedit.widgets.learning import LearningPlayer\nLearningPlayer(result)",
                  [press('step', 'ArrowLeft', 4), play, click('rloo'), choose('curves', 'loss terms'), choose('anchor', '1')]),
     'ranking': (RESULT + "from regionedit.widgets.ranking import RankingExplorer\nRankingExplorer(result)",

@@ -1,5 +1,5 @@
 "Evidence by hand, every rule made to fire and to keep silent, and the probe driven without a browser."
-import json
+import io, json
 
 import numpy as np
 import pytest
@@ -34,6 +34,10 @@ def test_every_rule_can_fire(name):
     found = diagnose(numbers)
     assert [f.rule for f in found] == [name], 'this rule and no other'
     assert '{' not in found[0].sentence and found[0].sentence.endswith('.') and found[0].remedy.endswith('.')
+
+def test_a_compromise_is_described_as_it_is():
+    said = diagnose(dict(FINE, text_lost=0., source_lost=.3))[0].sentence
+    assert 'text 0.00 below the best' in said and 'source 0.30 below the best' in said
 
 @pytest.mark.parametrize('rule', RULES, ids=lambda r: r.name)
 def test_rules_are_silent_without_their_numbers(rule):
@@ -167,10 +171,13 @@ def test_rules_that_need_another_editor_or_other_words_than_the_pocket_worlds(gr
 def test_the_probe_edits_only_when_a_button_is_pressed(editor, green):
     probe = FailureProbe(editor, green, 'red', 'blue', TRUTH, others=('green',), **SMALL)
     probe.box_x.value, probe.box_y.value, probe.attention.value = (38, 58), (28, 46), True
-    assert editor.editor.windows == 0 and 'press' in probe.words.value and probe.box == (38, 28, 58, 46)
-    probe.run_box.click()
-    assert 'run the method first' in probe.status.value and editor.editor.windows == 0
+    assert editor.editor.windows == 0 and 'run the method' in probe.words.value and probe.box == (38, 28, 58, 46)
+    waiting = (probe.run_box, probe.run_true, probe.run_anchor, probe.anchor, probe.anchor_x, probe.anchor_y, probe.attention)
+    assert not probe.run.disabled and all(c.disabled for c in waiting) and all('after the method' in c.description for c in waiting[:3])
+    probe.run_box.click()               # a test can press what a mouse cannot
+    assert 'run the method first' in probe.status.value and editor.editor.windows == 0 and probe.run_box.disabled
     probe.run.click()
+    assert not any(c.disabled for c in waiting) and probe.run_box.description == 'Edit in my box (1 edit)' and probe.run_anchor.description.endswith('(up to 2 edits)')
     made = editor.editor.windows
     assert made == probe.result.num_edits and f'{made} edits' in probe.status.value and set(probe.looks) == {'learned'} and probe.box == probe.result.box
     probe.hold(box_x=(38, 58), box_y=(28, 46))
@@ -191,7 +198,14 @@ def test_the_probe_moves_an_anchor(editor, green):
     probe.run_anchor.click()
     assert probe.looks['own'].box == probe.box == best_at(editor, probe.result, (48, 37)) and not probe.run_anchor.disabled and probe.run_true.disabled
 
+def test_a_very_tall_picture_does_not_run_off_the_page(editor):
+    probe = FailureProbe(editor, picture(30, 600), 'red', 'blue', **SMALL)
+    assert Image.open(io.BytesIO(probe.map.value)).height < 1000
+    probe.run.click()
+    assert probe.picture().height < 1500
+
 def test_an_error_becomes_a_sentence(editor, green):
+    with pytest.raises(ValueError, match='expected a RegionEditor'): FailureProbe('pocket', green, 'red', 'blue')
     probe = FailureProbe(editor, green, 'red', 'blue', num_anchors=10_000)
     probe.run.click()
     assert 'expected num_anchors' in probe.status.value and not probe.run.disabled
@@ -200,9 +214,11 @@ def test_an_error_becomes_a_sentence(editor, green):
 def test_a_box_drawn_with_the_mouse_moves_the_sliders(editor, green):
     pytest.importorskip('jupyter_bbox_widget')
     probe = FailureProbe(editor, green, 'red', 'blue')
-    probe.drawer.bboxes = [dict(x=3, y=4, width=10, height=20, label='own')]
-    assert probe.box == (3, 4, 13, 24)
-    probe.drawer.bboxes = [dict(x=-3, y=40, width=100, height=20, label='own')]
+    times = Image.open(io.BytesIO(probe.drawer.image_bytes)).width / 60      # it is shown enlarged
+    def drawn(**box): return [dict({k: v * times for k, v in box.items()}, label='own')]
+    probe.drawer.bboxes = drawn(x=3, y=4, width=10, height=20)
+    assert times > 2 and probe.box == (3, 4, 13, 24)
+    probe.drawer.bboxes = drawn(x=-3, y=40, width=100, height=20)
     assert probe.box == (0, 40, 60, 48)
 
 def test_without_the_drawing_widget_there_are_sliders(editor, green, monkeypatch):

@@ -351,10 +351,14 @@ def test_an_answer_by_mistake_is_not_taken(study):
     panel.since -= 1; panel.left.click(); panel.left.click()
     assert len(panel.session.answers) == 1 and panel.session.answers[0]['seconds'] >= 1
 
-def test_the_panels_picture_and_its_errors(study):
+def test_the_panels_picture_and_its_errors(study, monkeypatch):
+    from regionedit.widgets import study as module
+    said, written = [], module.written
+    monkeypatch.setattr(module, 'written', lambda lines, *args: said.extend(lines) or written(lines, *args))
     panel = StudyPanel(study)
     with pytest.raises(ValueError, match='open question'): panel.picture()
     panel.number.value = -3; panel.begin.click()
     assert 'number' in panel.note.value and panel.session is None
     panel.number.value = 2; panel.begin.click()
-    assert panel.picture().height == 286 and 'participant 2' in panel.note.value
+    assert panel.picture().height > 260 and 'participant 2' in panel.note.value
+    assert study.question in said and f'“{study.prompt(panel.session.trial)}”' in said and {'before', 'left', 'right'} < set(said)

@@ -94,6 +94,48 @@ def test_attention_numbers(deep_vit):
     count = int((a.flatten().sort(descending=True).values.cumsum(0) < .05).sum()) + 1
     assert facts['patches that hold 5%'] == f'{count} of {a.numel()}' and facts['anchors among them'] == '1 of 1'
 
+def test_a_click_puts_an_anchor_on_a_patch_or_takes_it_away(deep_vit):
+    panel = AttentionExplorer(deep_vit, picture(60, 40), num_anchors=2)
+    rows, columns = panel.maps.shape[2:]
+    assert (len(panel.patches), len(panel.patches[0])) == (rows, columns)
+    start, free = panel.anchors, next((i, j) for i in range(rows) for j in range(columns)
+                                      if not any((int(x * columns / 60), int(y * rows / 40)) == (j, i) for x, y in panel.anchors.tolist()))
+    middle = [(free[1] + .5) * 60 / columns, (free[0] + .5) * 40 / rows]
+    assert changed(panel, panel.patches[free[0]][free[1]].click) == [True, True, False]
+    assert panel.anchors[-1].tolist() == pytest.approx(middle) and [panel.x.value, panel.y.value] == [int(v) for v in middle]
+    assert changed(panel, panel.patches[free[0]][free[1]].click) == [True, True, False]       # the cross is there already
+    assert torch.equal(panel.anchors, start)
+    x, y = start[0].tolist()
+    panel.patches[int(y * rows / 40)][int(x * columns / 60)].click()
+    assert torch.equal(panel.anchors, start[1:])
+    panel.patches[0][0].click(); panel.patches[-1][-1].click()
+    assert panel.anchors[-1][0] > 60 - 60 / columns
+
+@pytest.mark.parametrize('size', [(60, 40), (20, 90), (200, 40)])
+def test_the_buttons_lie_on_the_picture(deep_vit, size):
+    "Their margins against the place of the picture on the drawing, shares of the width."
+    panel = AttentionExplorer(deep_vit, picture(*size))
+    layout = panel.panel.children[1].children[0].children[0].children[0].children[1].layout
+    top, side, bottom = (float(v.strip('%')) for v in layout.padding.split())
+    from regionedit.widgets.base import ground, new_axis
+    ax = ground(panel.image, new_axis(*panel.shape, top=.3))
+    ax.apply_aspect()
+    figure, place = ax.figure.bbox, ax.get_window_extent()
+    assert (100 * (figure.height - place.y1) / figure.width, 100 * place.x0 / figure.width, 100 * place.y0 / figure.width) == pytest.approx((top, side, bottom), abs=.02)
+
+def test_a_fine_grid_has_at_most_400_buttons():
+    from timm.models.vision_transformer import VisionTransformer
+    fine = VisionTransformer(img_size=100, patch_size=4, embed_dim=8, depth=1, num_heads=2, num_classes=0, dynamic_img_size=True).eval()
+    panel = AttentionExplorer(fine, picture(100, 100), num_anchors=1)
+    assert panel.maps.shape[2:] == (25, 25) and sum(map(len, panel.patches)) == 400
+    panel.patches[19][0].click()
+    assert panel.anchors[-1].tolist() == pytest.approx([2.5, 97.5])
+
+def test_an_explorer_of_the_wrong_thing_says_so(result):
+    with pytest.raises(ValueError, match='editor.vit'): AttentionExplorer(picture(60, 40), None)
+    for panel in (RegionExplorer, RankingExplorer, BeforeAfter, Explorer):
+        with pytest.raises(ValueError, match='EditResult.load'): panel('out/apple')
+
 # --- regions
 
 def test_anchors_come_back_in_their_own_order(result):
@@ -144,6 +186,18 @@ def test_regions_pictures_follow_the_entry(result):
     assert changed(panel, setter(panel.whole, True)) == [False, True]
     border = [(i, j) for i, line in enumerate(panel.buttons) for j, b in enumerate(line) if 'black' in str(b.layout.border)]
     assert border == [panel.entry]
+
+def test_walking_by_arrows_and_to_the_best(result):
+    panel = RegionExplorer(result)
+    panel.hold(anchor=0, proposal=0)
+    for name, entry in (('up', (0, 0)), ('left', (0, 0)), ('right', (0, 1)), ('down', (1, 1)), ('left', (1, 0)), ('up', (0, 0))):
+        panel.moves[name].click()
+        assert panel.entry == entry, name
+        assert [(i, j) for i, line in enumerate(panel.buttons) for j, b in enumerate(line) if 'black' in str(b.layout.border)] == [entry]
+    for _ in range(4): panel.moves['down'].click(); panel.moves['right'].click()
+    assert panel.entry == (2, 3)
+    panel.moves['best'].click()
+    assert panel.values['loss'][panel.entry] == panel.values['loss'].min()
 
 def test_shared_and_missing_edits_are_said():
     panel = RegionExplorer(stub_result())
@@ -228,7 +282,22 @@ def test_estimators_stand_against_each_other(result):
     for curves in player.curves.options:
         for anchor in (-1, 2): player.hold(curves=curves, anchor=anchor, step=9)        # beyond the end of the short run
     assert changed(player, setter(player.run, 'short'))[0]
-    with pytest.raises(ValueError, match='expected a result'): LearningPlayer({})
+    for wrong in ({}, [result], 'out/apple', None):
+        with pytest.raises(ValueError, match='expected an EditResult, or a dict'): LearningPlayer(wrong)
+    with pytest.raises(ValueError, match='expected an EditResult, got'): LearningPlayer({'mine': result.trajectory})
+
+@pytest.mark.parametrize('low, high', [(1.04249, 1.04251), (-.00002, .00003), (123456., 123457.)])
+def test_no_label_is_cut_off(result, low, high, monkeypatch):
+    from regionedit.widgets import learning
+    drawn = []
+    monkeypatch.setattr(learning, 'png', lambda ax: drawn.append(ax) or png(ax))
+    player = LearningPlayer(result)
+    monkeypatch.setattr(player, 'expected', lambda name: torch.linspace(low, high, 13, dtype=torch.double))
+    drawn.clear()
+    player.curves.value = 'loss terms'
+    for ax in drawn[-2:]:
+        seen, whole = ax.get_tightbbox(), ax.figure.bbox
+        assert ax.get_ylabel() and seen.x0 >= 0 and seen.y0 >= 0 and seen.y1 <= whole.height and ax.get_position().width > .5
 
 # --- ranking
 
@@ -284,6 +353,87 @@ def test_an_anchor_without_an_edit_is_no_candidate():
     panel.boxes.value = 'best of the table'
     assert [k for k, _ in panel.candidates()] == [1]
 
+# --- results of every kind
+
+def one_state(result):
+    "As the amortised network leaves it: one look, few edits."
+    keep = torch.zeros(3, 4, dtype=torch.bool)
+    keep[torch.arange(3), result.trajectory.chosen[-1]] = torch.tensor([True, True, False])
+    table = replace(result.table, index=result.table.index.masked_fill(~keep, -1), **{f: getattr(result.table, f).masked_fill(~keep, math.nan) for f in ('s_t2i', 's_i2i')},
+                    terms={t: v.masked_fill(~keep, math.nan) for t, v in result.table.terms.items()})
+    boxes = [tuple(b) for b in result.trajectory.boxes[-1].tolist()]
+    path = replace(result.trajectory, **{f: getattr(result.trajectory, f)[-1:] for f in ('probabilities', 'chosen', 'boxes', 'terms', 'expected_loss')})
+    return replace(result, table=table, trajectory=path, candidates=[c for c in result.candidates if c.box in boxes[:2]])
+
+def random_boxes(result):
+    "One random box an anchor, ranked, nothing learned: the baseline of the paper's region ablation."
+    from regionedit.bench.baselines import random_sizes
+    from regionedit.result import Candidate
+    from regionedit.table import fill_table
+    points = torch.tensor([[9., 8.], [30., 20.], [55., 35.]])
+    table = fill_table(result.source_image, random_sizes(points, (60, 40), torch.Generator().manual_seed(4))[:, None], 'a rocket', 'a cat', StubEditor(), StubClip())
+    score = (2 * table.s_t2i + table.s_i2i)[:, 0]
+    candidates = [Candidate(tuple(table.boxes[k, 0].tolist()), tuple(points[k].tolist()), float(score[k]), float(table.s_t2i[k, 0]), float(table.s_i2i[k, 0]), {t: float(v[k, 0]) for t, v in table.terms.items()},
+                            table.edits[table.index[k, 0]], result.source_image) for k in score.argsort(descending=True).tolist()]
+    return replace(result, table=table, candidates=candidates, trajectory=None)
+
+class HoleClip(StubClip):
+    "Has no number for the second picture of a batch that follows the source."
+    def encode_images(self, images):
+        found = super().encode_images(images)
+        if len(images) > 2: found.pooled[2] = math.nan
+        return found
+
+def made(clip=None, size=(60, 40), **options):
+    editor = RegionEditor(stub_vit(), clip or StubClip(), StubEditor())
+    return editor(picture(*size), 'a rocket', 'a cat', progress=False, **{**dict(num_anchors=3, num_proposals=3, learning_steps=5), **options})
+
+KINDS = {       # name -> what makes it of the learned result; which tabs there are
+    'learned': (lambda r: r, 4), 'without its learning': (lambda r: replace(r, trajectory=None), 3), 'in one look': (one_state, 3), 'random boxes': (random_boxes, 3),
+    'learned again': (lambda r: replace(r, trajectory=learn_again(r, 'released')), 4), 'one box': (lambda r: made(num_anchors=1, num_proposals=1), 4),
+    'random search': (lambda r: made(budget=4, search='random'), 4), 'tall': (lambda r: made(size=(20, 120)), 4), 'flat': (lambda r: made(size=(150, 20)), 4)}
+
+@pytest.mark.parametrize('name', KINDS)
+def test_every_kind_of_result_opens(result, name, tmp_path):
+    make, tabs = KINDS[name]
+    kind = make(result)
+    if kind.trajectory is not None: kind = EditResult.load(kind.save(tmp_path/'saved'))
+    explorer = kind.explore()
+    assert len(explorer.panel.children) == len(explorer.parts) == tabs
+    for i, part in enumerate(explorer.parts.values()):
+        explorer.panel.selected_index = i
+        assert explorer.picture().tobytes() == part.picture().tobytes()
+    sheet = kind.compare(60)
+    assert sheet.height == 60 and sheet.width == 3 * round(60 * kind.source_image.width / kind.source_image.height) + 16
+    panel, ranking = explorer.parts['regions'], explorer.parts['ranking']
+    assert tuple(kind.table.boxes[panel.entry].tolist()) == kind.box
+    if name != 'learned again': assert [tuple(kind.table.boxes[e].tolist()) for e in ranking.candidates()] == [c.box for c in kind.candidates]
+    for c in kind.candidates: assert list(c.anchor) in anchor_points(kind).tolist()
+    ranking.boxes.value = 'best of the table'; panel.moves['best'].click()
+
+def test_a_candidate_that_is_no_number():
+    from regionedit.core import Note
+    with pytest.warns(Note, match='not a number'): kind = made(HoleClip(), num_proposals=1)
+    explorer, hole = kind.explore(), kind.left_out
+    assert len(kind.candidates) == 2 and len(hole) == 1
+    explorer.parts['regions'].hold(anchor=hole[0][0], proposal=0)
+    assert 'One of its losses is not a number' in explorer.parts['regions'].sentence() and '>nan<' not in explorer.parts['regions'].numbers.value
+    assert hole[0] not in explorer.parts['ranking'].candidates() and explorer.parts['learning'].facts()[0][3].endswith('of 2')
+
+def test_a_result_without_learning_steps_is_told_so(result):
+    with pytest.raises(ValueError, match='expected results with the steps of their learning'): LearningPlayer(replace(result, trajectory=None))
+    path = result.trajectory
+    for wrong in (replace(path, probabilities=path.probabilities[:, :2]), replace(path, expected_loss=path.expected_loss[:0])):
+        for panel in (LearningPlayer, RegionExplorer, RankingExplorer, Explorer):
+            with pytest.raises(ValueError, match='expected learning steps of 3 anchors and 4 proposals'): panel(replace(result, trajectory=wrong))
+    with pytest.raises(ValueError, match='out of the table'): RegionExplorer(replace(result, candidates=[replace(result.candidates[0], box=(0, 0, 2, 2))]))
+
+def test_one_look_has_nothing_to_play(result):
+    player = LearningPlayer(one_state(result))
+    assert player.step.disabled and player.play.disabled and 'no steps to play' in player.panel.children[0].value
+    player.again['exact'].click()
+    assert not player.step.disabled and player.step.max == 12
+
 # --- all of it
 
 def test_the_curtain_shows_both(result):
@@ -330,6 +480,21 @@ def test_values_that_are_held_are_drawn_once(result):
 def test_words_of_others_are_escaped(result):
     panel = BeforeAfter(replace(result, prompt='<img src=x onerror=alert(1)>'))
     assert '<img' not in panel.numbers.value and '&lt;img' in panel.numbers.value
+
+def test_a_drawing_with_its_controls(result):
+    import matplotlib.pyplot as plt
+    from regionedit.widgets.base import live
+    asked = []
+    def draw(a, b):
+        asked.append((a, b))
+        ax = plt.subplots(figsize=(1, 1))[1]
+        ax.plot([a, b])
+        return ax
+    before = plt.get_fignums()
+    box = live(draw, a=ipywidgets.IntSlider(1), b=ipywidgets.IntSlider(2))
+    first = box.children[-1].value
+    box.children[0].value = 7
+    assert asked == [(1, 2), (7, 2)] and box.children[-1].value != first and plt.get_fignums() == before
 
 def test_drawings_are_not_kept_by_pyplot(result):
     import matplotlib.pyplot as plt

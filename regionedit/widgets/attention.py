@@ -14,10 +14,10 @@ import torch
 
 from ..anchors import METHODS
 from ..attention import cls_attention, grid_size, vit_input
-from ..core import open_image
+from ..core import open_image, shown
 from ..plots import show_anchors, show_attention
 from ..plots_attention import mass_region, show_heads, show_mass
-from .base import Panel, ground, new_axis, png, row, table_html
+from .base import Panel, ground, hint, new_axis, png, row, table_html, tall
 
 # %% ../../nbs/api/widgets/01_attention.ipynb #51c31cd1
 @torch.no_grad()
@@ -36,23 +36,26 @@ def attend_layers(
 
 # %% ../../nbs/api/widgets/01_attention.ipynb #ee9ef15b
 class AttentionExplorer(Panel):
-    "Layer, head and threshold of a ViT's attention; anchors by rule or by hand, in `anchors` (k 2) pixels."
+    "Layer, head and threshold of a ViT's attention; anchors by rule or by hand, in `anchors` (k 2) pixels. Raises `ValueError`."
     def __init__(
         self, vit,              # timm VisionTransformer
         image,                  # path or PIL picture
         num_anchors: int = 8,
     ):
+        if not hasattr(vit, 'blocks'): raise ValueError(f'expected a ViT and a picture, got {shown(vit)} first; take editor.vit, or load_vit of regionedit.attention')
         self.image, self.size = open_image(image), 3.6
         self.maps = attend_layers(vit, self.image)
         self._make_controls(num_anchors)
-        tall = min(max(self.image.height / self.image.width, .4), 1.6)
         self.left, self.right, self.strip = self.view(self.size), self.view(self.size), self.view(2 * self.size + .04)
-        self.shape, self.rows = (self.size, self.size * tall + .3), [[self.left, self.right], [self.strip]]
+        self.shape, self.rows = (self.size, self.size * tall(self.image) + .3), [[self.left, self.right], [self.strip]]
         self.numbers = widgets.HTML()
         self.watch(self.choose, self.layer, self.head, self.rule, self.count)
         self.watch(self.draw, self.mass, self.x, self.y)
         self.watch(self.draw_heads, self.layer)
-        self.panel = widgets.VBox([row(widgets.VBox([row(self.left, self.right), self.strip]), self._controls())])
+        self.panel = widgets.VBox([hint(
+            '<b>Where does the network look, and where would you put the anchors?</b> Left: the brighter, the more attention. Right: the fewest patches that hold this share of it. '
+            'Numbered dots are the anchors. Click a patch of the left picture to put an anchor there or take it away, or move the cross (x, y) and press <i>add</i>.'),
+            row(widgets.VBox([row(self._clickable(), self.right), self.strip]), self._controls())])
 
 # %% ../../nbs/api/widgets/01_attention.ipynb #ad57b5ff
 def _make_controls(self, num_anchors: int):
@@ -66,7 +69,7 @@ def _make_controls(self, num_anchors: int):
     self.count = widgets.IntSlider(min(num_anchors, cells), 1, min(16, cells), description='anchors')
     self.x = widgets.IntSlider(w // 2, 0, w - 1, description='x')
     self.y = widgets.IntSlider(h // 2, 0, h - 1, description='y')
-    for name, text, act in (('add', 'add', self._add), ('remove', 'remove', self._remove), ('renew', 'by rule', self.choose)):
+    for name, text, act in (('add', 'add', self._add), ('remove', 'remove', self._remove), ('renew', 'as the rule', self.choose)):
         button = widgets.Button(description=text, layout=widgets.Layout(width='102px', margin='2px'))
         button.on_click(lambda _, act=act: act())
         setattr(self, name, button)
@@ -78,6 +81,25 @@ def _controls(self) -> widgets.VBox:
                          title('Anchors by hand'), self.x, self.y, widgets.HBox([self.add, self.remove, self.renew]), self.numbers])
 
 AttentionExplorer._make_controls, AttentionExplorer._controls = _make_controls, _controls
+
+# %% ../../nbs/api/widgets/01_attention.ipynb #10571554
+def _clickable(self) -> widgets.GridBox:
+    "The left picture under its buttons, in `patches`."
+    rows, columns = (min(n, 20) for n in self.maps.shape[2:])
+    layout = widgets.Layout(width='auto', height='auto', min_width='0', margin='0', padding='0', border='none')
+    self.patches = [[widgets.Button(layout=layout, style=dict(button_color='transparent')) for _ in range(columns)] for _ in range(rows)]
+    for i, line in enumerate(self.patches):
+        for j, button in enumerate(line):
+            button.tabbable = False         # the tab key would need 256 steps to pass
+            button.on_click(lambda _, at=(i, j): self._click(*at))
+    (wide, high), ratio = (self.size, self.shape[1] - .3), self.image.height / self.image.width
+    x, y = (wide - min(wide, high / ratio)) / 2 / wide, (high - min(high, wide * ratio)) / 2 / wide
+    over = widgets.Layout(grid_area='1 / 1 / 2 / 2', margin='2px', padding=f'{100 * (y + .3 / wide):.2f}% {100 * x:.2f}% {100 * y:.2f}%', overflow='hidden', height='0px', min_height='calc(100% - 4px)',
+                          grid_template_columns=f'repeat({columns}, minmax(0, 1fr))', grid_template_rows=f'repeat({rows}, minmax(0, 1fr))', grid_gap='0')
+    self.left.layout.grid_area = '1 / 1 / 2 / 2'
+    return widgets.GridBox([self.left, widgets.GridBox(sum(self.patches, []), layout=over)], layout=widgets.Layout(overflow='hidden'))
+
+AttentionExplorer._clickable = _clickable
 
 # %% ../../nbs/api/widgets/01_attention.ipynb #5386826f
 def attention_shown(self) -> torch.Tensor:     # (gh gw), sums to 1
@@ -103,7 +125,16 @@ def _remove(self):
     self.anchors = self.anchors[torch.arange(len(self.anchors)) != nearest]
     self.draw()
 
-for method in (attention_shown, choose, _cross, _add, _remove): setattr(AttentionExplorer, method.__name__, method)
+def _click(self, i: int, j: int):
+    "The cross goes to the middle of a patch; its anchors are taken away, or one is put there."
+    patch, before = torch.tensor(self.image.size) / torch.tensor([len(self.patches[0]), len(self.patches)]), (self.x.value, self.y.value)
+    here = ((self.anchors / patch).floor() == torch.tensor([j, i])).all(1)
+    middle = (torch.tensor([[j, i]]) + .5) * patch
+    self.anchors = self.anchors[~here] if here.any() else torch.cat([self.anchors, middle])
+    self.hold(**{name: min(int(v), getattr(self, name).max) for name, v in zip('xy', middle[0].tolist())})
+    if before == (self.x.value, self.y.value): self.draw()
+
+for method in (attention_shown, choose, _cross, _add, _remove, _click): setattr(AttentionExplorer, method.__name__, method)
 
 # %% ../../nbs/api/widgets/01_attention.ipynb #25b41e82
 def draw(self):

@@ -11,7 +11,8 @@ import ipywidgets as widgets
 
 from ..plots import show_boxes, show_candidates
 from ..result import EditResult
-from .base import Panel, ground, new_axis, png, row, table_html
+from .base import Panel, check_result, ground, hint, new_axis, png, row, table_html, tall
+from .entries import learned_path
 from .learning import LearningPlayer
 from .ranking import RankingExplorer
 from .regions import RegionExplorer
@@ -28,12 +29,11 @@ def curtain(
 
 # %% ../../nbs/api/widgets/07_explore.ipynb #bdca8e9d
 class BeforeAfter(Panel):
-    "The source and each candidate under a curtain."
+    "The source and each candidate under a curtain. Raises `ValueError`."
     def __init__(self, result: EditResult):
-        self.result, n = result, len(result.candidates)
+        self.result, n = check_result(result), len(result.candidates)
         if not n: raise ValueError('expected a result with candidates, got one without; edit again')
-        w, h = result.source_image.size
-        self.shape = (4.6, 4.6 * min(max(h / w, .4), 1.6) + .3)
+        self.shape = (4.6, 4.6 * tall(result.source_image) + .3)
         self.place = widgets.IntSlider(1, 1, max(n, 2), description='candidate', disabled=n == 1)
         self.share = widgets.FloatSlider(1., min=0, max=1, step=.05, description='after', readout_format='.0%')
         self.outline = widgets.Checkbox(True, description='box')
@@ -41,7 +41,7 @@ class BeforeAfter(Panel):
         self.rows = [[self.shown], [self.strip]]
         self.watch(self.draw, self.place, self.share, self.outline)
         self.watch(self.draw_strip)
-        self.panel = widgets.VBox([row(self.shown, widgets.VBox([self.place, self.share, self.outline, self.numbers])), self.strip])
+        self.panel = widgets.VBox([hint('<b>What has changed?</b> Draw the curtain (<i>after</i>) to and fro; candidate 1 is the result, the others stand below in the order of their scores.'), row(self.shown, widgets.VBox([self.place, self.share, self.outline, self.numbers])), self.strip])
 
     @property
     def candidate(self):        # a `Candidate`
@@ -73,9 +73,11 @@ BeforeAfter.draw, BeforeAfter.draw_strip = draw, draw_strip
 
 # %% ../../nbs/api/widgets/07_explore.ipynb #e77123e7
 class Explorer(Panel):
-    "Everything that a result holds, behind tabs: `parts`, name -> `Panel`."
+    "Everything that a result holds, behind tabs: `parts`, name -> `Panel`. Raises `ValueError`."
     def __init__(self, result: EditResult):
-        self.parts = {'before and after': BeforeAfter(result), 'regions': RegionExplorer(result), 'learning': LearningPlayer(result), 'ranking': RankingExplorer(result)}
+        self.parts = {'before and after': BeforeAfter(result), 'regions': RegionExplorer(result)}
+        if len(learned_path(result) or ()) > 1: self.parts['learning'] = LearningPlayer(result)
+        self.parts['ranking'] = RankingExplorer(result)
         self.panel = widgets.Tab([part.panel for part in self.parts.values()])
         for i, name in enumerate(self.parts): self.panel.set_title(i, name)
 

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import torch
 
 from ..attention import attend
-from ..core import to_tensor
+from ..core import shown, to_tensor
 from ..estimators import ESTIMATORS, surrogate_slopes
 from ..learner import Trajectory, learn
 from ..plots import show_anchors
@@ -20,8 +20,8 @@ from ..plots_choice import show_curves, show_path, show_probabilities
 from ..proposals import RegionGenerator, roi_features
 from ..result import EditResult
 from ..table import TERMS
-from .base import Panel, ground, new_axis, png, row, table_html
-from .regions import anchor_points
+from .base import Panel, fit, ground, hint, new_axis, png, row, table_html, tall
+from .entries import anchor_points, learned_path
 
 # %% ../../nbs/api/widgets/03_learning.ipynb #f3d3ed77
 def box_features(
@@ -52,21 +52,27 @@ def learn_again(
 
 # %% ../../nbs/api/widgets/03_learning.ipynb #25f18747
 class LearningPlayer(Panel):
-    "The steps of one or several runs of learning, in `runs`; works on loaded results, without any model."
+    "The steps of one or several runs of learning, in `runs`; works on loaded results, without any model. Raises `ValueError`."
     def __init__(
         self, results,          # an `EditResult`, or name -> `EditResult`
         vit=None, clip=None,    # see `learn_again`
     ):
-        given = results if isinstance(results, dict) else {results.config.estimator: results}
-        if not given: raise ValueError('expected a result, or a dict of them, got none; give what an editor returned')
+        if isinstance(results, EditResult): results = {results.config.estimator: results}
+        if not isinstance(results, dict) or not results: raise ValueError(f'expected an EditResult, or a dict of name and EditResult, got {shown(results)}; give what an editor returned')
         self.vit, self.clip = vit, clip
-        self.results, self.runs = dict(given), {name: r.trajectory for name, r in given.items()}
+        self.results, self.runs = dict(results), {name: learned_path(r) for name, r in results.items()}
+        without = [name for name, path in self.runs.items() if path is None]
+        if without: raise ValueError(f'expected results with the steps of their learning, got {shown(without[0])} without; edit again, or open the rest with result.explore()')
         self._make_controls()
         self.left, self.right, self.curve, self.lower = self.view(3.5), self.view(3.5), self.view(4.6), self.view(4.6)
         self.rows, self.numbers = [[self.left, self.right], [self.curve, self.lower]], widgets.HTML()
         self.watch(self.draw, self.step, self.run, self.against, self.anchor, self.curves)
         again = row(*self.again.values())
-        self.panel = widgets.VBox([row(self.left, self.right, widgets.VBox([
+        steps = self.step.max
+        self.panel = widgets.VBox([hint(
+            '<b>How did the network come to its choice?</b> ' + ('A solid box is the proposal that an anchor finds most probable at this step, a dashed one what it preferred before. '
+            'Play, or drag the step; below, the loss falls while the choices become sure.' if steps else
+            'It was made in one look, by a network that had learned before: there are no steps to play. The boxes are what it chose.')), row(self.left, self.right, widgets.VBox([
             self.play, self.step, self.run, self.against, self.anchor, self.curves, widgets.HTML('<b>Learn again with</b> (no edit is made)'), again, self.numbers],
             layout=widgets.Layout(max_width='380px'))), row(self.curve, self.lower)])
 
@@ -74,8 +80,8 @@ class LearningPlayer(Panel):
 def _make_controls(self):
     names, last = list(self.runs), max(map(len, self.runs.values())) - 1
     anchors = max(t.chosen.shape[1] for t in self.runs.values())
-    self.step = widgets.IntSlider(last, 0, last, description='step')
-    self.play = widgets.Play(value=last, min=0, max=last, interval=400, description='play')
+    self.step = widgets.IntSlider(last, 0, last, description='step', disabled=not last)
+    self.play = widgets.Play(value=last, min=0, max=last, interval=400, description='play', disabled=not last)
     widgets.link((self.play, 'value'), (self.step, 'value'))
     self.run = widgets.Dropdown(options=names, description='run')
     self.against = widgets.Dropdown(options=['nothing'] + names, value=names[1] if len(names) > 1 else 'nothing', description='against')
@@ -101,6 +107,7 @@ def _offer(self, name: str):
     shown, last = self.run.value, max(map(len, self.runs.values())) - 1
     self._held = []
     self.step.max = self.play.max = last
+    self.step.disabled = self.play.disabled = not last
     self.run.options, self.against.options = list(self.runs), ['nothing', *self.runs]
     self._held = None
     self.hold(run=shown, against=name)
@@ -117,14 +124,13 @@ def draw(self):
     curves = {name: self.expected(name) for name in self.runs}
     ax = show_curves(curves, new_axis(4.6, 2.9, left=.75, bottom=.5, right=.1, top=.3), self.step.value)
     ax.set_title('expected loss, mean over anchors', fontsize=11)
-    self.curve.value = png(ax)
-    self.lower.value = png(self.draw_lower())
+    self.curve.value = png(fit(ax))
+    self.lower.value = png(fit(self.draw_lower()))
     self.numbers.value = table_html(self.facts(), ('run', 'loss', 'surest', 'at the best'))
 
 def draw_boxes(self, name: str):    # an axis
     "The boxes of a run at the step; an empty axis for 'nothing'."
-    w, h = self.results[self.run.value].source_image.size
-    axis = new_axis(3.5, 3.5 * min(max(h / w, .4), 1.6) + .3, top=.3)
+    axis = new_axis(3.5, 3.5 * tall(self.results[self.run.value].source_image) + .3, top=.3)
     if name not in self.runs: axis.axis('off'); return axis
     image, t, anchor = self.results[name].source_image, self.runs[name], self.anchor.value
     ax = show_path(image, t.boxes, min(self.step.value, len(t) - 1), ground(image, axis), None if anchor < 0 else [anchor])

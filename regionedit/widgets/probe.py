@@ -14,12 +14,12 @@ import io, time
 from PIL import Image, ImageDraw, ImageFont
 import ipywidgets as widgets
 
-from ..core import open_image
+from ..core import open_image, shown
 from ..diagnosis import diagnose, verdict
 from ..evidence import Look, best_at, check_box, evidence, learned_look, look_at
 from ..plots import show_anchors, show_attention, show_boxes
 from ..result import EditResult
-from .base import Panel, below, beside, new_axis, png, row, shown_in, table_html
+from .base import Panel, below, beside, ground, hint, new_axis, png, row, shown_in, table_html, tall, written
 
 # %% ../../nbs/api/widgets/05_probe.ipynb #0326193b
 COLOURS = dict(learned='#e69f00', own='#0072b2', true='#009e73')      # told apart by colour-blind people too
@@ -41,19 +41,6 @@ def _png(image: Image.Image) -> bytes:
     image.save(buffer, 'PNG', compress_level=1)
     return buffer.getvalue()
 
-def _wrapped(lines: list, width: int, size: int = 15) -> Image.Image:
-    "Text as a picture, for the static twin."
-    font, broken = ImageFont.load_default(size), []
-    for line in lines:
-        now = ''
-        for word in line.split():
-            if now and font.getlength(f'{now} {word}') > width - 8: broken.append(now); now = '    ' + word
-            else: now = f'{now} {word}' if now else word
-        broken.append(now)
-    sheet = Image.new('RGB', (width, 6 + round(1.45 * size) * len(broken)), 'white')
-    for i, line in enumerate(broken): ImageDraw.Draw(sheet).text((0, 3 + round(1.45 * size) * i), line, '#222', font)
-    return sheet
-
 # %% ../../nbs/api/widgets/05_probe.ipynb #770fef9a
 class FailureProbe(Panel):
     "Learned, own and true box of one edit, side by side. Raises `ValueError` or `FileNotFoundError`."
@@ -66,6 +53,7 @@ class FailureProbe(Panel):
         others: tuple = (),                     # more texts that CLIP may find in a box
         **options,                              # seed and fields of `Config`
     ):
+        if not hasattr(editor, 'cache'): raise ValueError(f'expected a RegionEditor, got {shown(editor)}; RegionEditor.from_pretrained("pocket") makes one')
         self.editor, self.image, self.options, self.others = editor, open_image(image), options, tuple(others)
         self.prompt, self.source, self.result, self.looks = prompt, source, result, {}
         self.truth = None if truth is None else check_box(truth, self.image.size, 'truth')
@@ -74,6 +62,7 @@ class FailureProbe(Panel):
         self.watch(self.draw, self.box_x, self.box_y, self.anchor_x, self.anchor_y, self.attention)
         self.anchor.observe(lambda _: self._to_anchor(), 'value')
         if result is not None: self.take(result)
+        self._ready()
         self.show()
 
     @property
@@ -92,9 +81,8 @@ def _controls(self):
     self.anchor = widgets.Dropdown(options=[('none yet', -1)], value=-1, description='anchor', layout=wide)
     self.anchor_x, self.anchor_y = slider(widgets.IntSlider, 'anchor, x', w // 2, w - 1), slider(widgets.IntSlider, 'anchor, y', h // 2, h - 1)
     self.attention = widgets.Checkbox(False, description='show the attention', indent=False)
-    self.run, self.run_box = button('Run the method (many edits)', 'primary'), button('Edit in my box (1 edit)', 'info')
-    self.run_true, self.run_anchor = button('Edit in the true box (1 edit)', 'success'), button('Edit around this anchor')
-    self.run_true.disabled = self.truth is None
+    self.run, self.run_box = button('Run the method (many edits)', 'primary'), button('', 'info')
+    self.run_true, self.run_anchor = button('', 'success'), button('')
     for b, work in ((self.run, self._method), (self.run_box, lambda: self._look(self.box, 'own')), (self.run_true, lambda: self._look(self.truth, 'true')), (self.run_anchor, self._around)):
         b.on_click(lambda _, work=work: self._busy(work))
 
@@ -103,9 +91,11 @@ def _places(self):
     self.map, self.edits = self.view(3.4), widgets.Image(format='png', layout=widgets.Layout(width='auto', max_width='100%', height='auto', margin='2px 2px 2px 14px'))
     self.words, self.numbers, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
     self.drawer = _drawer(self)
-    head = widgets.HTML(f'<div style="font-size:17px;padding:4px 0">“{escape(self.source)}” → <b>“{escape(self.prompt)}”</b></div>')
+    drawer = [widgets.VBox([widgets.HTML("Or draw your box here with the mouse:"), self.drawer])] if self.drawer else []
+    head = hint(f'<div style="font-size:17px;padding:4px 0">“{escape(self.source)}” → <b>“{escape(self.prompt)}”</b></div>Let the method find its box (orange). Then move the sliders to a box of your own (blue), '
+                'or an anchor to another place, and edit there: the verdict below says what that tells. Only the buttons ask the editor, and say what that costs.')
     left = [self.run, self.box_x, self.box_y, self.run_box, *([self.run_true] if self.truth else []), self.anchor, self.anchor_x, self.anchor_y, self.run_anchor, self.attention, self.status]
-    self.panel = widgets.VBox([head, row(widgets.VBox([self.map, *([self.drawer] if self.drawer else [])]), widgets.VBox(left)), row(self.edits, self.numbers), self.words])
+    self.panel = widgets.VBox([head, row(self.map, widgets.VBox(left), *drawer), row(self.edits, self.numbers), self.words])
 
 FailureProbe._controls, FailureProbe._places = _controls, _places
 
@@ -114,10 +104,12 @@ def _drawer(probe):
     "The optional widget to draw a box on; None where it is not installed."
     try: from jupyter_bbox_widget import BBoxWidget
     except ImportError: return None
-    drawer = BBoxWidget(image_bytes=_png(probe.image), classes=['own'], hide_buttons=True)
+    w, h = probe.image.size
+    scale = 340 / max(w, h / 1.6)
+    drawer = BBoxWidget(image_bytes=_png(probe.image.resize([max(1, round(v * scale)) for v in (w, h)], Image.BICUBIC)), classes=['own'], hide_buttons=True)
     def drawn(_):
         if not drawer.bboxes: return
-        b, (w, h) = drawer.bboxes[-1], probe.image.size
+        b = {k: v / scale for k, v in drawer.bboxes[-1].items() if k != 'label'}
         x, y = (min(max(round(b[k]), 0), s - 1) for k, s in (('x', w), ('y', h)))
         probe.hold(box_x=(x, min(max(round(b['x'] + b['width']), x + 1), w)), box_y=(y, min(max(round(b['y'] + b['height']), y + 1), h)))
     drawer.observe(drawn, 'bboxes')
@@ -126,16 +118,24 @@ def _drawer(probe):
 # %% ../../nbs/api/widgets/05_probe.ipynb #1ee8bfdb
 def _busy(self, work):
     "Run a button's work."
-    buttons, start, before = (self.run, self.run_box, self.run_true, self.run_anchor), time.perf_counter(), self.editor.cache.misses
-    for b in buttons: b.disabled = True
+    start, before = time.perf_counter(), self.editor.cache.misses
+    for b in (self.run, self.run_box, self.run_true, self.run_anchor): b.disabled = True
     self.status.value = 'the editor works ...'
     try:
         work()
         self.show()
-        self.status.value = f'{self.editor.cache.misses - before} edits in {time.perf_counter() - start:.1f} s'
+        made = self.editor.cache.misses - before
+        self.status.value = f'{made} edit{"s" * (made != 1)} in {time.perf_counter() - start:.1f} s'
     except (ValueError, RuntimeError) as error: self.status.value = f'<span style="color:#b00">{escape(str(error))}</span>'
-    finally:
-        for b in buttons: b.disabled = b is self.run_true and self.truth is None
+    finally: self._ready()
+
+def _ready(self):
+    "What can be pressed or moved now; where that waits for the method, the button says so."
+    known, config = self.result is not None, self.result and self.result.config
+    self.run.disabled = False
+    for b, text, cost in ((self.run_box, 'Edit in my box', '1 edit'), (self.run_true, 'Edit in the true box', '1 edit'), (self.run_anchor, 'Edit around this anchor', f'up to {config.num_proposals} edits' if known else '')):
+        b.disabled, b.description = not known or (b is self.run_true and self.truth is None), f'{text} ({cost if known else "after the method"})'
+    for control in (self.anchor, self.anchor_x, self.anchor_y, self.attention): control.disabled = not known
 
 def _method(self):
     self.take(self.editor(self.image, self.prompt, self.source, progress=False, **self.options))
@@ -146,10 +146,10 @@ def take(self, result: EditResult):
     self.result = result
     self.looks['learned'] = learned_look(self.editor.clip, result, self.others)
     self.anchor.options = [(f'{i}: S = {c.score:.2f}', i) for i, c in enumerate(result.candidates)]
-    self.run_anchor.description = f'Edit around this anchor (up to {result.config.num_proposals} edits)'
     x0, y0, x1, y1 = result.box
     self.hold(box_x=(x0, x1), box_y=(y0, y1))
     self.anchor.value = 0; self._to_anchor()
+    self._ready()
 
 def _to_anchor(self):
     "Put the anchor sliders where the chosen anchor is."
@@ -174,12 +174,12 @@ def _around(self):
     self.hold(box_x=(x0, x1), box_y=(y0, y1))
     self._look((x0, y0, x1, y1), 'own')
 
-for f in (_busy, _method, take, _to_anchor, _need_result, _look, _around): setattr(FailureProbe, f.__name__, f)
+for f in (_busy, _ready, _method, take, _to_anchor, _need_result, _look, _around): setattr(FailureProbe, f.__name__, f)
 
 # %% ../../nbs/api/widgets/05_probe.ipynb #673ddf9b
 def draw(self):
     "The picture with boxes and anchors; needs no model."
-    ax = new_axis(3.4, 3.4 * self.image.height / self.image.width)
+    ax = ground(self.image, new_axis(3.4, 3.4 * tall(self.image)))
     if self.attention.value and self.result is not None: show_attention(self.image, self.result.attention, ax)
     boxes = dict(true=self.truth, own=self.box, learned=self.result and self.result.box)      # the last lies on top
     known = {n: b for n, b in boxes.items() if b is not None}
@@ -202,7 +202,7 @@ def show(self):
     self.draw()
     looks = [self.looks[n] for n in COLOURS if n in self.looks]
     self.found = self.findings()
-    self.verdict = verdict(self.evidence) if self.result is not None else 'No edit yet: press the first button.'
+    self.verdict = verdict(self.evidence) if self.result is not None else 'No edit yet: run the method, the first button.'
     self.edits.value = _png(beside(*(_tile(k.edit.paste(self.image), k) for k in looks))) if looks else b''
     self.edits.layout.display = '' if looks else 'none'
     head = ('', 'S', 'text', 'source', *(looks[0].losses if looks else ()), 'prompt leads by')
@@ -212,8 +212,8 @@ def show(self):
 
 def picture(self) -> Image.Image:
     "What is shown now, without the controls."
-    left = below(Image.new('RGB', (1, 46 if self.looks else 1), 'white'), shown_in(self.map).resize((300, round(300 * self.image.height / self.image.width)), Image.LANCZOS), gap=0)
+    left = below(Image.new('RGB', (1, 46 if self.looks else 1), 'white'), shown_in(self.map).resize((300, round(300 * tall(self.image))), Image.LANCZOS), gap=0)
     top = beside(left, *([shown_in(self.edits)] if self.looks else []))
-    return below(top, _wrapped([self.verdict, *(f'- {f.rule}: {f.sentence} {f.remedy}' for f in self.found)], max(top.width, 600)))
+    return below(top, written([self.verdict, *(f'- {f.rule}: {f.sentence} {f.remedy}' for f in self.found)], max(top.width, 600)))
 
 for f in (draw, findings, show, picture): setattr(FailureProbe, f.__name__, f)

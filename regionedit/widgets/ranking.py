@@ -17,7 +17,8 @@ from ..plots_choice import show_scores, show_winners
 from ..ranking import rank
 from ..result import EditResult
 from ..table import TERMS
-from .base import Panel, new_axis, png, row, table_html
+from .base import Panel, check_result, hint, new_axis, png, row, tall
+from .entries import chosen_proposals
 
 # %% ../../nbs/api/widgets/04_ranking.ipynb #d438b5fa
 def flips(
@@ -45,18 +46,20 @@ def winners(
 
 # %% ../../nbs/api/widgets/04_ranking.ipynb #fcbb8fb7
 class RankingExplorer(Panel):
-    "Candidates under other weights; works on a loaded result, without any model."
+    "Candidates under other weights; works on a loaded result, without any model. Raises `ValueError`."
     def __init__(self, result: EditResult):
-        if not result.candidates: raise ValueError('expected a result with candidates, got one without; edit again')
-        self.result = result
+        if not check_result(result).candidates: raise ValueError('expected a result with candidates, got one without; edit again')
+        self.result, self.chosen = result, chosen_proposals(result)
         self._make_controls()
         self.strip, self.bars, self.map = self.view(10.4), self.view(4.4), self.view(3.6)
         self.rows = [[self.strip], [self.bars, self.map]]
         self.words = widgets.HTML(layout=widgets.Layout(max_width='330px'))
         for slider in self.weights.values(): slider.observe(lambda _: setattr(self.boxes, 'value', 'best of the table') if self._held is None else None, 'value')
         self.watch(self.draw, self.alpha, self.beta, self.gamma, self.boxes, *self.weights.values())
-        controls = widgets.VBox([widgets.HTML('<b>Score</b>'), self.alpha, self.beta, *([] if result.table.s_src is None else [self.gamma]), widgets.HTML('<b>Boxes</b>'), self.boxes, *self.weights.values(), self.reset, self.words])
-        self.panel = widgets.VBox([self.strip, row(self.bars, self.map, controls)])
+        controls = widgets.VBox([widgets.HTML('<b>Score</b>'), self.alpha, self.beta, *([] if result.table.s_src is None else [self.gamma]), widgets.HTML('<b>Boxes, and weights of their losses</b>'), self.boxes, *self.weights.values(), self.reset, self.words])
+        self.panel = widgets.VBox([hint(
+            '<b>Who wins, and how narrowly?</b> Turn alpha (fits the text) and beta (resembles the source), and gamma (the box held the source): the candidates are sorted anew at once, and the ring on the map moves. '
+            'Turn clip, dir or str, the weights of the losses, and every anchor chooses its box anew.'), self.strip, row(self.bars, self.map, controls)])
 
 # %% ../../nbs/api/widgets/04_ranking.ipynb #c9a004f1
 def _make_controls(self):
@@ -92,8 +95,8 @@ def evidence(self) -> torch.Tensor:     # (k m) float
 def candidates(self) -> list:           # of (anchor, proposal), best first
     "One box an anchor, in the order of the score."
     table, k = self.result.table, torch.arange(len(self.result.table.index))
-    chosen = self.result.trajectory.chosen[-1] if self.boxes.value == 'learned' else self.loss().argmin(1)
-    kept = table.valid[k, chosen].nonzero()[:, 0]
+    chosen = self.chosen if self.boxes.value == 'learned' else self.loss().argmin(1)
+    kept = (table.valid[k, chosen] & (chosen >= 0)).nonzero()[:, 0]
     score = self.alpha.value * table.s_t2i + self.beta.value * table.s_i2i + self.evidence()
     return [(int(i), int(chosen[i])) for i in kept[rank(score[kept, chosen[kept]])]]
 
@@ -126,10 +129,9 @@ def draw_strip(self, entries: list, scores: torch.Tensor):      # an axis
     table, source = self.result.table, self.result.source_image
     pictures = [table.edits[table.index[e]].paste(source) for e in entries]
     for p in pictures: p.thumbnail((400, 400))
-    w, h = source.size
     wide = min(10.4 / len(pictures) - .06, 2.)
     labels = [f'{i + 1}. anchor {k}, prop. {m}\n{s:.3f}' for i, ((k, m), s) in enumerate(zip(entries, scores.tolist()))]
-    return show_candidates(pictures, labels, new_axis(10.4, wide * min(h / w, 1.6) + .5, top=.45, bottom=.05))
+    return show_candidates(pictures, labels, new_axis(10.4, wide * min(source.height / source.width, 1.6) + .5, top=.45, bottom=.05))
 
 for method in (draw, draw_strip): setattr(RankingExplorer, method.__name__, method)
 

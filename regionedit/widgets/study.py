@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Optional, Union
 import io, time
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 import ipywidgets as widgets
 
 from ..study.answers import Session
 from ..study.setup import Study, load_study
-from .base import Panel, below, beside, row, shown_in
+from .base import Panel, below, beside, row, shown_in, written
 
 # %% ../../nbs/api/widgets/06_study.ipynb #6f564fd1
 def _bytes(image: Image.Image, height: int) -> bytes:
@@ -25,11 +25,11 @@ def _bytes(image: Image.Image, height: int) -> bytes:
     image.resize(size, Image.BICUBIC).save(buffer, 'PNG')
     return buffer.getvalue()
 
-def _said(text: str, size: int = 16, colour: str = '#222') -> str:
+def _said(text: str, size: int = 16, colour: str = 'inherit') -> str:      # the page's colour: it may be dark
     return f'<div style="font-size:{size}px;line-height:1.4;color:{colour};padding:4px 0">{text}</div>'
 
 def _column(title: str, view, *more) -> widgets.VBox:
-    return widgets.VBox([widgets.HTML(_said(title, 13, '#666')), view, *more], layout=widgets.Layout(align_items='center', margin='0 8px', flex='0 1 auto', min_width='0'))
+    return widgets.VBox([widgets.HTML(_said(title, 13)), view, *more], layout=widgets.Layout(align_items='center', margin='0 8px', flex='0 1 auto', min_width='0'))
 
 # %% ../../nbs/api/widgets/06_study.ipynb #ef78b5ac
 class StudyPanel(Panel):
@@ -73,7 +73,7 @@ def open_(self, participant: Optional[int] = None):
     except ValueError as error: self.note.value = _said(escape(str(error)), 14, '#b00'); return
     self.welcome.layout.display, self.question.layout.display = 'none', ''
     self.progress.max = len(self.session.trials)
-    self.note.value = _said(f'You are participant {self.session.participant}. Should you have to stop, give this number to go on.', 13, '#666')
+    self.note.value = _said(f'You are participant {self.session.participant}. Should you have to stop, give this number to go on.', 13)
     self.show()
 
 def show(self):
@@ -100,9 +100,8 @@ def choose(self, side: str):
 def picture(self) -> Image.Image:
     "The open question as one picture."
     if self.session is None or self.session.trial is None: raise ValueError('expected an open question, got none; open a session that is not finished')
-    sheet = beside(*map(shown_in, (self.source, self.first, self.second)))
-    line = Image.new('RGB', (sheet.width, 26), 'white')
-    ImageDraw.Draw(line).text((0, 3), f'“{self.study.prompt(self.session.trial)}”: left or right?', 'black', ImageFont.load_default(16))
-    return below(line, sheet, gap=0)
+    parts = dict(before=self.source, left=self.first, right=self.second)
+    sheet = beside(*(below(written([name], shown_in(view).width, 13), shown_in(view), gap=0) for name, view in parts.items()))
+    return below(written([self.study.question, f'“{self.study.prompt(self.session.trial)}”'], sheet.width, 16), sheet, gap=0)
 
 StudyPanel.open, StudyPanel.show, StudyPanel.choose, StudyPanel.picture = open_, show, choose, picture
