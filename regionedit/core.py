@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_PIXELS', 'ModelNotAvailable', 'Note', 'shown', 'check_text', 'check_file', 'check_out', 'to_rgb',
-           'open_image', 'to_tensor', 'to_image', 'box_iou', 'contains', 'scale_box']
+           'open_image', 'to_tensor', 'NotNumbers', 'to_image', 'to_images', 'box_iou', 'contains', 'scale_box']
 
 # %% ../nbs/api/00_core.ipynb #c4d37b95
 from contextlib import contextmanager
@@ -164,13 +164,22 @@ def to_tensor(image: Image.Image):      # torch.Tensor (3 H W) float32, 0..1
     import torch
     return torch.from_numpy(np.array(image, np.float32) / 255).permute(2, 0, 1).contiguous()
 
+class NotNumbers(ValueError):
+    "Pixels or features that are NaN or infinite."
+
 def to_image(
     pixels,     # torch.Tensor (3 H W) float, 0..1
 ) -> Image.Image:
-    "A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `ValueError` for pixels that are not numbers."
-    if not pixels.isfinite().all(): raise ValueError('expected pixels that are numbers, got NaN or infinity; if the editor works in half precision, load it in torch.float32')
+    "A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `NotNumbers`, which is a `ValueError`."
+    if not pixels.isfinite().all(): raise NotNumbers('expected pixels that are numbers, got NaN or infinity; if the editor works in half precision, load it in torch.float32')
     array = pixels.detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(np.uint8(array * 255 + .5))
+
+def to_images(
+    pixels,     # torch.Tensor (n 3 H W) float, 0..1
+) -> list:      # of n RGB pictures; None for one whose pixels are not numbers
+    "A batch of tensors as pictures."
+    return [to_image(p) if p.isfinite().all() else None for p in pixels]
 
 # %% ../nbs/api/00_core.ipynb #66b15c83
 def box_iou(

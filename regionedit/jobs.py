@@ -81,11 +81,11 @@ def _read_jsonl(text: str):
 # %% ../nbs/api/13_jobs.ipynb #6fb7ad85
 def _read_csv(text: str):
     "Line and named values of each row; an empty cell is an option that is not given."
-    rows, line = csv.reader(io.StringIO(text, newline=''), strict=True), 1
+    rows, line = csv.reader(io.StringIO(text, newline=''), strict=True, skipinitialspace=True), 1
     try:
-        names = next(rows, [])
-        if missing := [n for n in ('image', 'source', 'prompt') if names.count(n) != 1]:
-            raise ValueError(f'expected one column each for image, source and prompt, {", ".join(missing)} is not among {shown(",".join(names))}')
+        names = [n.strip().lower() for n in next(rows, [])]
+        if any(names.count(n) != 1 for n in ('image', 'source', 'prompt')):
+            raise ValueError(f'expected the names of the columns, image,source,prompt among them and each once, got {shown(",".join(names))}; write them on the first line, with commas between')
         while (line := rows.line_num + 1) and (row := next(rows, None)) is not None:
             if row and len(row) != len(names): raise ValueError(f'expected {len(names)} values, got {len(row)}; put texts with commas between quotes')
             if row: yield line, {n: _value(n, v) for n, v in zip(names, row) if v or n in ('image', 'source', 'prompt')}
