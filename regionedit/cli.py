@@ -20,7 +20,7 @@ from .course import add_lab_command, command_lab
 from .presets import CLIPS, PRESETS, VITS, get_preset
 
 # %% ../nbs/api/15_cli.ipynb #16d89487
-_ARGUMENT = r'argument ([^/:]+)(?:/\S+)?: '      # its second spelling is left out
+_ARGUMENT = 'argument ([^:]+): '
 _TOLD = (       # what argparse says -> what we say
     (_ARGUMENT + 'invalid int value: (.*)', 'expected {} to be a whole number, got {}'), (_ARGUMENT + 'invalid float value: (.*)', 'expected {} to be a number, got {}'),
     (_ARGUMENT + 'expected one argument', 'expected a value after {}, got none'), (_ARGUMENT + r'invalid choice: (.*?) \((choose from .*)\)', 'expected {0} to be a name it knows, got {1}; {2}'),
@@ -30,6 +30,7 @@ _TOLD = (       # what argparse says -> what we say
 class Parser(argparse.ArgumentParser):
     "Says what is wrong in one line, exit status 2."
     def error(self, message):
+        message = re.sub(r'(--[\w-]+)/--\w+', r'\1', message)       # one spelling of each option is enough
         for pattern, told in _TOLD:
             if found := re.fullmatch(pattern, message, re.S): message = told.format(*(g if len(g) < 200 else g[:80] + '...' for g in found.groups()))
         raise ValueError(f'{message}; see {self.prog} --help')
