@@ -13,7 +13,7 @@ from typing import Union
 import os, stat, tempfile, unicodedata, warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # %% ../nbs/api/00_core.ipynb #afcdde1d
 class ModelNotAvailable(RuntimeError):
@@ -35,6 +35,7 @@ def shown(
 
 def _reason(error: Exception) -> str:
     "What an error says, without its number and its path, on one line."
+    if isinstance(error, UnidentifiedImageError): return 'it is of no kind that Pillow knows'
     return ' '.join(str(getattr(error, 'strerror', None) or error or type(error).__name__).split())[:200]
 
 # %% ../nbs/api/00_core.ipynb #17699863

@@ -60,6 +60,14 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, name, text, line):
     with pytest.raises(ValueError) as told: read_jobs(tmp_path/name)
     assert str(told.value).startswith(f'{tmp_path/name}, line {line}: expected ') and '\n' not in str(told.value) and len(str(told.value)) < 400, told.value
 
+@pytest.mark.parametrize('form, text, told', [
+    ('.json', '[{"source": "a", "prompt": "b"}]', 'line 1: expected image, source and prompt, got no image; add it'), ('.json', '[[3, "a", "b"]]', 'line 1: expected image to be a text, got 3; give the path of a picture'),
+    ('.csv', 'image,source,prompt\n', 'line 1: expected at least one job, got none; write one as picture.png,source,prompt'), ('.json', '{}', 'line 1: expected at least one job, got none; write one as {"picture.png": ["source", "prompt"]}'),
+    ('.csv', 'image;source;prompt\n', "line 1: expected the names of the columns, image,source,prompt among them and each once, got 'image;source;prompt'; write them on the first line, with commas between")])
+def test_what_is_told_helps(form, text, told):
+    with pytest.raises(ValueError) as error: parse_jobs(text, form)
+    assert str(error.value) == told
+
 def test_other_files(tmp_path):
     for name, error in (('none.json', FileNotFoundError), ('jobs.txt', ValueError), ('latin.csv', ValueError)):
         if name != 'none.json': (tmp_path/name).write_bytes('image,source,prompt\n1.png,a,caf\xe9\n'.encode('latin-1'))
