@@ -111,7 +111,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if 'transparency' in image.info or image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa'):
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    return image.convert('RGB')
+    image = image.convert('RGB')
+    image.info = {}         # the notes of the camera are used up: a second look must not turn it again
+    return image
 
 # %% ../nbs/api/00_core.ipynb #76240ba3
 MAX_PIXELS = 64_000_000     # of an input picture
