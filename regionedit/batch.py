@@ -118,8 +118,8 @@ def publish(folder: Path, target: Path):
     "Give a finished folder its name; a batch's result that has the name already goes. Raises `FileExistsError` for anything else."
     target.parent.mkdir(parents=True, exist_ok=True)
     old = folder.with_name(folder.name + '.old')
-    if (target/'job.json').is_file(): os.rename(target, old)
-    elif target.exists() and not (target.is_dir() and not any(target.iterdir())):
+    if (target/'job.json').is_file() and not target.is_symlink(): os.rename(target, old)
+    elif target.is_symlink() or target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(f'expected no file or folder at {target}, or a result of regionedit batch, found something else; move it away or name another --out')
     os.rename(folder, target)
     shutil.rmtree(old, ignore_errors=True)
@@ -183,7 +183,7 @@ def _noted(notes: list):
 def _sentence(error: Exception) -> str:
     "An error on one line; our own sentences stand for themselves, of others the kind is named."
     text = ' '.join(str(error).split())
-    return text if isinstance(error, (ValueError, FileNotFoundError, ModelNotAvailable)) and text.startswith('expected ') else f'{type(error).__name__}: {text}'
+    return text if isinstance(error, (ValueError, OSError, ModelNotAvailable)) and text.startswith('expected ') else f'{type(error).__name__}: {text}'
 
 # %% ../nbs/api/14_batch.ipynb #16d85e49
 def attempt(batch: Batch, job: Job, editor: Callable, claim: Claim) -> Optional[dict]:
@@ -370,7 +370,7 @@ def _load_editor(preset, device: str = 'auto', dtype: str = 'auto', **editor_arg
 # %% ../nbs/api/14_batch.ipynb #58897c91
 def command_batch(args) -> int:
     "`regionedit batch`."
-    if args.max_failures is not None and args.max_failures < 0: raise ValueError(f'expected --max-failures to be 0 or more, got {args.max_failures}')
+    if args.max_failures is not None and args.max_failures < 0: raise ValueError(f'expected --max-failures to be 0 or more, got {args.max_failures}; leave it out to go on whatever fails')
     options = {k: v for k, v in vars(args).items() if k in Config().as_dict()}
     Config(**options)                       # refuse bad numbers before any model is loaded
     jobs, preset = read_jobs(args.jobs), get_preset(args.preset, args.vit, args.clip, args.revision, args.variant, args.local_files_only)

@@ -9,7 +9,7 @@ __all__ = ['DEMO', 'RECIPES', 'COMMANDS', 'Parser', 'option', 'add_config_option
 
 # %% ../nbs/api/15_cli.ipynb #bbcfbe12
 from contextlib import contextmanager
-import argparse, json, sys, warnings
+import argparse, json, re, sys, warnings
 from pathlib import Path
 
 from .batch import add_batch_command, command_batch
@@ -20,10 +20,20 @@ from .course import add_lab_command, command_lab
 from .presets import CLIPS, PRESETS, VITS, get_preset
 
 # %% ../nbs/api/15_cli.ipynb #16d89487
+_ARGUMENT = 'argument ([^:]+): '
+_TOLD = (       # what argparse says -> what we say
+    (_ARGUMENT + 'invalid int value: (.*)', 'expected {} to be a whole number, got {}'), (_ARGUMENT + 'invalid float value: (.*)', 'expected {} to be a number, got {}'),
+    (_ARGUMENT + 'expected one argument', 'expected a value after {}, got none'), (_ARGUMENT + r'invalid choice: (.*?) \((choose from .*)\)', 'expected {0} to be a name it knows, got {1}; {2}'),
+    ('the following arguments are required: (.*)', 'expected a value for {}, got none'),
+    (r'ambiguous option: (\S+) could match (.*)', 'expected one option, got {}, which may be {}'))
+
 class Parser(argparse.ArgumentParser):
     "Says what is wrong in one line, exit status 2."
     def error(self, message: str):
         "argparse would print a page and leave; here one sentence goes to `main`."
+        message = re.sub(r'(--[\w-]+)/--\w+', r'\1', message)       # one spelling of each option is enough
+        for pattern, told in _TOLD:
+            if found := re.fullmatch(pattern, message, re.S): message = told.format(*(g if len(g) < 200 else g[:80] + '...' for g in found.groups()))
         raise ValueError(f'{message}; see {self.prog} --help')
 
 def option(parser, name: str, **kwargs):
@@ -175,9 +185,10 @@ def command_cite(args) -> int:
 COMMANDS = dict(edit=command_edit, batch=command_batch, bench=command_bench, train=command_train, lab=command_lab, doctor=command_doctor, cite=command_cite)
 
 def tell(message):
-    "One line on standard error; odd characters are escaped, they may come from anywhere."
-    line = ' '.join(str(message).split())
-    print('regionedit: ' + ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+    "One line on standard error, in a terminal also those below it that hold commands; odd characters are escaped, they may come from anywhere."
+    lines = str(message).split('\n  ') if isinstance(message, ModelNotAvailable) and sys.stderr.isatty() else [str(message)]
+    for i, line in enumerate(' '.join(l.split()) for l in lines):
+        print(('  ' if i else 'regionedit: ') + ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
 
 def _sentence(error: Exception):
     "What the system says has a number; the rest are sentences of ours."
@@ -200,7 +211,9 @@ def main(argv: list = None) -> int:
     try:
         with plain_streams():
             parser = build_parser()
-            args = parser.parse_args(argv)
+            args, more = parser.parse_known_args(argv)
+            where = ' '.join(filter(None, ('regionedit', args.command)))
+            if more: raise ValueError(f'expected what {where} knows, got also {" ".join(more)[:100]}; see {where} --help')
             if args.command is None: parser.print_help(); return 0
             return COMMANDS[args.command](args)
     except (ValueError, ModelNotAvailable, OSError) as error: tell(_sentence(error)); return 2

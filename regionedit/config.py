@@ -53,7 +53,7 @@ class Config:
 CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'), estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'), search=('halving', 'random'))
 RANGES = dict(      # field -> kind, lowest, highest value
     num_anchors=(int, 1, 256), num_proposals=(int, 1, 64), min_size=(float, .01, 1), max_size=(float, .01, 1),
-    lambda_clip=(float, 0, 1e6), lambda_dir=(float, 0, 1e6), lambda_str=(float, 0, 1e6), alpha=(float, 0, 1e6), beta=(float, 0, 1e6), source_weight=(float, 0, 1e6),
+    lambda_clip=(float, 0, 1_000_000), lambda_dir=(float, 0, 1_000_000), lambda_str=(float, 0, 1_000_000), alpha=(float, 0, 1_000_000), beta=(float, 0, 1_000_000), source_weight=(float, 0, 1_000_000),
     learning_steps=(int, 1, 100_000), lr=(float, 1e-8, 10), entropy=(float, 0, 1e3), num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
     budget=(int, 1, 16384), preview_steps=(int, 1, 1000), seed=(int, 0, 2**63 - 1))
 FIELDS_HELP = dict(
@@ -73,8 +73,8 @@ def _check_number(name, value, kind, low, high):
     if value is None and getattr(Config, name) is None: return None
     number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     if not number or not low <= value <= high:
-        raise ValueError(f'expected {name} ({FIELDS_HELP[name]}) to be {"a whole number" if kind is int else "a number"} from {low} to {high}, got {shown(value)}')
+        raise ValueError(f'expected {name} ({FIELDS_HELP[name]}) to be {"a whole number" if kind is int else "a number"} from {low} to {high}, got {shown(value)}; give one in that range')
     return kind(value)
 
 def _check_choice(name, value, names):
-    if not isinstance(value, str) or value not in names: raise ValueError(f'expected {name} to be one of {", ".join(names)}, got {shown(value)}')
+    if not isinstance(value, str) or value not in names: raise ValueError(f'expected {name} to be one of {", ".join(names)}, got {shown(value)}; name one of them')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_PIXELS', 'ModelNotAvailable', 'Note', 'shown', 'check_text', 'check_file', 'check_out', 'to_rgb',
-           'open_image', 'to_tensor', 'to_image', 'box_iou', 'contains', 'scale_box']
+           'open_image', 'to_tensor', 'NotNumbers', 'to_image', 'to_images', 'box_iou', 'contains', 'scale_box']
 
 # %% ../nbs/api/00_core.ipynb #c4d37b95
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from typing import Union
 import os, stat, tempfile, unicodedata, warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # %% ../nbs/api/00_core.ipynb #afcdde1d
 class ModelNotAvailable(RuntimeError):
@@ -35,6 +35,7 @@ def shown(
 
 def _reason(error: Exception) -> str:
     "What an error says, without its number and its path, on one line."
+    if isinstance(error, UnidentifiedImageError): return 'it is of no kind that Pillow knows'
     return ' '.join(str(getattr(error, 'strerror', None) or error or type(error).__name__).split())[:200]
 
 # %% ../nbs/api/00_core.ipynb #17699863
@@ -111,7 +112,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if 'transparency' in image.info or image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa'):
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    return image.convert('RGB')
+    image = image.convert('RGB')
+    image.info = {}         # the notes of the camera are used up: a second look must not turn it again
+    return image
 
 # %% ../nbs/api/00_core.ipynb #76240ba3
 MAX_PIXELS = 64_000_000     # of an input picture
@@ -165,13 +168,22 @@ def to_tensor(image: Image.Image):      # torch.Tensor (3 H W) float32, 0..1
     import torch
     return torch.from_numpy(np.array(image, np.float32) / 255).permute(2, 0, 1).contiguous()
 
+class NotNumbers(ValueError):
+    "Pixels or features that are NaN or infinite."
+
 def to_image(
     pixels,     # torch.Tensor (3 H W) float, 0..1
 ) -> Image.Image:
-    "A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `ValueError` for pixels that are not numbers."
-    if not pixels.isfinite().all(): raise ValueError('expected pixels that are numbers, got NaN or infinity; if the editor works in half precision, load it in torch.float32')
+    "A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `NotNumbers`, which is a `ValueError`."
+    if not pixels.isfinite().all(): raise NotNumbers('expected pixels that are numbers, got NaN or infinity; if the editor works in half precision, load it in torch.float32')
     array = pixels.detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(np.uint8(array * 255 + .5))
+
+def to_images(
+    pixels,     # torch.Tensor (n 3 H W) float, 0..1
+) -> list:      # of n RGB pictures; None for one whose pixels are not numbers
+    "A batch of tensors as pictures."
+    return [to_image(p) if p.isfinite().all() else None for p in pixels]
 
 # %% ../nbs/api/00_core.ipynb #66b15c83
 def box_iou(

@@ -24,7 +24,7 @@ from .budget import fill_within
 from .clip import load_clip
 from .config import Config
 from .core import Note, check_text, open_image, scale_box, shown
-from .editors.base import Edit, load_editor
+from .editors.base import load_editor
 from .estimators import ESTIMATORS, surrogate_slopes
 from .learner import learn
 from .presets import Preset, choose_device, get_preset
@@ -158,7 +158,7 @@ RegionEditor.run, RegionEditor._foresee = run, _foresee
 def _in_input_pixels(table, work: tuple, size: tuple):
     "The table with boxes and edits placed in the picture at its own size."
     if work == size: return table
-    edits = tuple(Edit(scale_box(e.box, work, size), scale_box(e.window, work, size), e.crop, e.patches) for e in table.edits)
+    edits = tuple(replace(e, box=scale_box(e.box, work, size), window=scale_box(e.window, work, size)) for e in table.edits)
     return replace(table, boxes=torch.tensor([[scale_box(b, work, size) for b in row] for row in table.boxes.tolist()]), edits=edits)
 
 def _candidates(table, chosen, anchors, config, work: tuple, picture) -> list:

@@ -97,6 +97,7 @@ def slope_maps(
     "For each edit, what each of its pixels adds to the loss as it fades in."
     before, texts, maps = to_tensor(image), clip.encode_texts([prompt, source]), []
     for edit in edits:
+        if edit.broken: maps.append(torch.zeros(before.shape[1:], dtype=torch.double)); continue
         after = to_tensor(edit.paste(image)).requires_grad_()
         with torch.enable_grad(): loss = edit_losses(clip, torch.stack([before, after]), texts, config)
         gradient, = torch.autograd.grad(loss.sum(), after)
@@ -109,12 +110,12 @@ def surrogate_slopes(
     table: EditTable,           # boxes in pixels of `image`
     prompt: str, source: str, config,
 ) -> torch.Tensor:              # (k m m) float: with edit j made at anchor k, the derivative with respect to the weight of box i
-    "Derivatives of the loss with respect to a soft choice of the mask, each edit held fixed; 0 where there is no edit."
+    "Derivatives of the loss with respect to a soft choice of the mask, each edit held fixed; 0 where there is no edit, or none of numbers."
     total = F.pad(slope_maps(clip, image, table.edits, prompt, source, config).cumsum(-1).cumsum(-2), (1, 0, 1, 0))
     x0, y0, x1, y1 = table.boxes[:, None].unbind(-1)        # (k 1 m) each
     u = table.index[:, :, None]                             # (k m 1)
     slopes = total[u, y1, x1] - total[u, y0, x1] - total[u, y1, x0] + total[u, y0, x0]
-    return torch.where(u >= 0, slopes, 0.).float()
+    return torch.where(table.known[:, :, None] & table.valid[:, :, None], slopes, 0.).float()
 
 # %% ../nbs/api/08_estimators.ipynb #0e8ad8da
 @register_estimator('gumbel')

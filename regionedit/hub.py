@@ -58,7 +58,7 @@ class Card:
     def command(self) -> str:
         "The line that fetches it."
         given = [f'--{option} "{p}"' for option, patterns in zip(('include', 'exclude'), self.patterns.values()) for p in patterns]
-        return ' '.join([f'hf download {self.repo} --revision {self.revision}', *given])
+        return ' '.join([f'hf download {self.repo}', *([] if self.revision == 'main' else [f'--revision {self.revision}']), *given])
 
 # %% ../nbs/api/01_hub.ipynb #4ca38a8d
 def _json(path: Path) -> dict:
@@ -102,9 +102,8 @@ def not_available(
     reason: str,            # what was found
     commands: list,         # that would help
 ) -> ModelNotAvailable:
-    "The error that names three ways on."
-    return ModelNotAvailable(f"expected {what}, {reason}; either fetch it where there is a network ({' && '.join(commands)}), or give a folder of the same layout, "
-                             'or use the bundled models (preset "pocket")')
+    "The error that names three ways on: a sentence, and the commands below it."
+    return ModelNotAvailable('\n  '.join([f'expected {what}, {reason}; use the bundled models (preset "pocket"), give a folder of the same layout, or fetch it where there is a network:', *commands]))
 
 def find_folder(
     folder: Union[str, Path],

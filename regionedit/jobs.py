@@ -28,8 +28,9 @@ RESERVED = ('.regionedit', 'summary.json', 'summary.csv', 'index.html')      # w
 
 def _text(name: str, value) -> str:
     "A text that can be written down."
+    if value is None: raise ValueError(f'expected image, source and prompt, got no {name}; add it')
     try: value.encode('utf8')
-    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {shown(value)}; say in a few words what you mean') from None
+    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {shown(value)}; {"give the path of a picture" if name == "image" else "say in a few words what you mean"}') from None
     return value
 
 # %% ../nbs/api/13_jobs.ipynb #375269ee
@@ -81,11 +82,11 @@ def _read_jsonl(text: str):
 # %% ../nbs/api/13_jobs.ipynb #6fb7ad85
 def _read_csv(text: str):
     "Line and named values of each row; an empty cell is an option that is not given."
-    rows, line = csv.reader(io.StringIO(text, newline=''), strict=True), 1
+    rows, line = csv.reader(io.StringIO(text, newline=''), strict=True, skipinitialspace=True), 1
     try:
-        names = next(rows, [])
-        if missing := [n for n in ('image', 'source', 'prompt') if names.count(n) != 1]:
-            raise ValueError(f'expected one column each for image, source and prompt, {", ".join(missing)} is not among {shown(",".join(names))}')
+        names = [n.strip().lower() for n in next(rows, [])]
+        if any(names.count(n) != 1 for n in ('image', 'source', 'prompt')):
+            raise ValueError(f'expected the names of the columns, image,source,prompt among them and each once, got {shown(",".join(names))}; write them on the first line, with commas between')
         while (line := rows.line_num + 1) and (row := next(rows, None)) is not None:
             if row and len(row) != len(names): raise ValueError(f'expected {len(names)} values, got {len(row)}; put texts with commas between quotes')
             if row: yield line, {n: _value(n, v) for n, v in zip(names, row) if v or n in ('image', 'source', 'prompt')}
@@ -110,6 +111,7 @@ def _fields(entry) -> dict:
 
 # %% ../nbs/api/13_jobs.ipynb #3b77286d
 READERS = {'.json': _read_json, '.jsonl': _read_jsonl, '.csv': _read_csv}
+_EXAMPLES = {'.json': '{"picture.png": ["source", "prompt"]}', '.jsonl': '["picture.png", "source", "prompt"]', '.csv': 'picture.png,source,prompt'}
 
 def parse_jobs(
     text: str,
@@ -120,7 +122,7 @@ def parse_jobs(
     for line, entry in READERS[form](text):
         try: jobs.append(_job(_fields(entry), used))
         except ValueError as error: raise ValueError(f'line {line}: {error}') from None
-    if not jobs: raise ValueError('line 1: expected at least one job, got none; write one as {"picture.png": ["source", "prompt"]}')
+    if not jobs: raise ValueError('line 1: expected at least one job, got none; write one as ' + _EXAMPLES[form])
     return jobs
 
 def read_jobs(
@@ -128,7 +130,7 @@ def read_jobs(
 ) -> list:                      # of Job
     "The jobs of a file. Raises `FileNotFoundError` or `ValueError` with file and line."
     path = check_file(path, 'a file of jobs')
-    if path.suffix.lower() not in READERS: raise ValueError(f'expected a file of jobs that ends in {", ".join(READERS)}, got {path.name}; rename it')
+    if path.suffix.lower() not in READERS: raise ValueError(f'expected a file of jobs that ends in {", ".join(READERS)}, got {shown(path.name)}; save it as one of these')
     try: data = path.read_bytes()
     except OSError as error: raise ValueError(f'expected a file of jobs, cannot read {shown(str(path), 200)} ({error.strerror}); check its permissions') from None
     try: return parse_jobs(data.decode('utf-8-sig'), path.suffix.lower())

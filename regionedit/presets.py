@@ -85,7 +85,7 @@ def describe(name: Union[str, Path]) -> Preset:
         return Preset(key, weights_folder('vit'), weights_folder('clip'), editor=kind, bundled=True)
     if (path/'model_index.json').is_file(): return Preset(key, VITS[VIT], CLIPS[CLIP], path)
     if key and path.is_dir(): return Preset(key, path/'vit', path/'clip', next((path/n for n in ('maskgit', 'editor') if (path/n).is_dir()), path/'diffusion'))
-    raise ValueError(f'expected a preset out of {", ".join(PRESETS)}, a model ORG/NAME on the hub, a folder with models or a .py file with an editor, got {shown(key)}')
+    raise ValueError(f'expected a preset out of {", ".join(PRESETS)}, a model ORG/NAME on the hub, a folder with models or a .py file with an editor, got {shown(key)}; name one of these')
 
 def kind_from_file(path: Path) -> str:
     "Run a file of the user's that registers one editor; the kind it registered. Raises `ValueError`."

@@ -40,6 +40,7 @@ def refine(
     grid: int = GRID,
 ) -> Edit:
     "The same edit, shown only where it differs; the most different patch always is."
+    if edit.broken: return edit
     difference = patch_difference(edit, image, grid)
     mask = closed((difference >= least) | (difference == difference.max()))
     return replace(edit, patches=tuple(tuple(row) for row in mask.int().tolist()))

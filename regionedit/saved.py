@@ -15,7 +15,7 @@ from typing import Optional, Union
 from PIL import Image
 import torch
 
-from .claims import take_claim
+from .claims import read_object, take_claim
 from .config import Config
 from .core import check_file, check_out, open_image, shown
 from .editors.base import Edit
@@ -33,7 +33,7 @@ def facts(result: EditResult) -> dict:
         schema=SCHEMA, box=best.box, score=best.score, s_t2i=best.s_t2i, s_i2i=best.s_i2i, num_edits=result.num_edits, previews=result.table.previews, seconds=result.seconds,
         seed=result.seed, preset=result.preset, prompt=result.prompt, source=result.source, size=result.source_image.size,
         versions=result.versions, config=result.config.as_dict(), left_out=result.left_out, candidates=[c.facts() for c in result.candidates],
-        edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {}) for e in result.table.edits])
+        edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {}, **dict(broken=True) if e.broken else {}) for e in result.table.edits])
 
 def _tensors(result: EditResult) -> dict:
     "The tensors of a result, by dotted name."
@@ -91,9 +91,9 @@ def check_target(
 ) -> Path:
     "A folder to which a result can be saved. Raises `ValueError`, also where a file would be written over that is not of a saved result."
     folder = check_out(folder)
-    if _at(folder, 'result.json').exists(): return folder
-    for name in ('edit.png', 'source.png', 'boxes.png', 'tensors.safetensors'):
-        if (folder/name).exists(): raise ValueError(f'expected a folder for the results, {shown(str(folder), 200)} holds another {name}; name another, so that it is not written over')
+    if 'schema' in (read_object(_at(folder, 'result.json')) or {}): return folder
+    for name in ('result.json', 'edit.png', 'source.png', 'boxes.png', 'tensors.safetensors'):
+        if os.path.lexists(folder/name): raise ValueError(f'expected a folder for the results, {shown(str(folder), 200)} holds another {name}; name another, so that it is not written over')
     return folder
 
 # %% ../nbs/api/10_saved.ipynb #ab85c45d
@@ -144,11 +144,11 @@ def _config(said: dict) -> Config:
 
 def _assemble(parts: dict, said: dict) -> EditResult:
     "Put a saved result together again."
-    from safetensors.torch import load_file
-    tensors = load_file(parts['tensors.safetensors'])
+    from safetensors.torch import load as from_bytes
+    tensors = from_bytes(parts['tensors.safetensors'].read_bytes())
     def group(name): return {k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(name + '.')}
     source = open_image(parts['source.png'])
-    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png']), _rows(e.get('patches'))) for i, e in enumerate(said['edits']))
+    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png']), _rows(e.get('patches')), bool(e.get('broken'))) for i, e in enumerate(said['edits']))
     of_box = {e.box: e for e in edits}
     candidates = [Candidate(**{**c, 'box': tuple(c['box']), 'anchor': tuple(c['anchor'])}, edit=of_box[tuple(c['box'])], source=source) for c in said['candidates']]
     return EditResult(source_image=source, prompt=said['prompt'], source=said['source'], candidates=candidates, table=EditTable(edits=edits, terms=group('terms'), previews=said.get('previews', 0), **group('table')),
@@ -171,7 +171,7 @@ def _check_parts(result: EditResult, size: tuple) -> EditResult:
     similar = (table.s_t2i, table.s_i2i, *([] if table.s_src is None else [table.s_src]))
     shapes = [(table.boxes, (k, m, 4)), *((v, (k, m)) for v in (*similar, *(table.terms[t] for t in TERMS))), (path.probabilities, (s, k, m)),
               (path.chosen, (s, k)), (path.boxes, (s, k, 4)), (path.terms, (s, k, len(TERMS))), (path.expected_loss, (s,))]
-    boxes = torch.tensor([e.box for e in table.edits])[table.index]
+    boxes, broken = torch.tensor([e.box for e in table.edits])[table.index], torch.tensor([e.broken for e in table.edits])[table.index]
     numbers = [v for c in result.candidates for v in (c.score, *c.similarities, *c.anchor, *c.losses.values())]
     whole, real = (table.boxes, table.index, path.chosen, path.boxes), (*table.terms.values(), *similar, path.probabilities, path.terms, path.expected_loss, result.attention)
     holds = {
@@ -182,6 +182,7 @@ def _check_parts(result: EditResult, size: tuple) -> EditResult:
         'a box lies outside the picture': all(_fits(box, size) for e in table.edits for box in (e.box, e.window)),
         'the boxes are not those of the edits': torch.equal(boxes[table.known], table.boxes[table.known]),
         'there is no candidate, or one has a score that is no number': len(numbers) > 0 and all(map(math.isfinite, numbers)),
+        'an edit that is broken has losses or is a candidate': not (broken & table.valid).any() and not any(c.edit.broken for c in result.candidates),
         'a candidate lacks its place or its losses': all(len(c.anchor) == 2 and c.losses.keys() == set(TERMS) for c in result.candidates),
         'seconds, versions or the number of edits are none': isinstance(result.versions, dict) and all(isinstance(v, (int, float)) for v in (*dict(result.seconds).values(), table.previews)) and table.previews >= 0,
         'prompt, source or preset is no text': all(isinstance(t, str) for t in (result.prompt, result.source, result.preset))}

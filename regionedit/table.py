@@ -115,8 +115,11 @@ def cached_edits(
 def check_numbers(table: EditTable) -> EditTable:
     "Warn of proposals that are left out. Raises `ValueError` if that is all of them."
     count, left_out = table.known.sum().item(), (table.known & ~table.valid).sum().item()
+    broken = sum(e.broken for e in table.edits)
+    if broken and broken == len(table.edits): raise ValueError(f'expected of the editor pixels that are numbers, got NaN or infinity in all {broken} edits; load it in torch.float32, and if it is already, its weights are damaged: fetch them again')
     if left_out == count: raise ValueError(f'expected losses that are numbers, got NaN or infinity for all {count} proposals; load the models in torch.float32')
-    if left_out: warnings.warn(f'{left_out} of {count} proposals have a loss that is not a number and are left out; if there are many, load the models in torch.float32', Note, stacklevel=3)
+    why = f' ({broken} of {len(table.edits)} edits have pixels that are not numbers)' if broken else ''
+    if left_out: warnings.warn(f'{left_out} of {count} proposals have a loss that is not a number and are left out{why}; if there are many, load the models in torch.float32', Note, stacklevel=3)
     return table
 
 # %% ../nbs/api/07_table.ipynb #bb2da479
@@ -145,11 +148,13 @@ def measure(
     edits: tuple,           # of u Edit
     prompt: str, source: str,
 ) -> tuple:                 # terms: name -> (u) float; s_t2i (u), s_i2i (u)
-    "The three losses and the two similarities of each edit."
+    "The three losses and the two similarities of each edit; NaN for a broken one."
     pictures = clip.encode_images([image] + [e.paste(image) for e in edits])
     text, source_text = clip.encode_texts([prompt, source])
     _, s_t2i, s_i2i = scores(pictures.pooled[1:], pictures.tokens[1:], pictures.tokens[0], text)
-    return loss_terms(pictures.pooled, pictures.tokens, text, source_text), s_t2i, s_i2i
+    broken = torch.tensor([e.broken for e in edits], device=s_t2i.device)
+    def marked(values): return values.masked_fill(broken, torch.nan)
+    return {t: marked(v) for t, v in loss_terms(pictures.pooled, pictures.tokens, text, source_text).items()}, marked(s_t2i), marked(s_i2i)
 
 # %% ../nbs/api/07_table.ipynb #87633781
 @torch.no_grad()

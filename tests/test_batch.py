@@ -25,6 +25,7 @@ EXPECTED = [Job('1.png', '1.png', 'trees', 'a big tree with many flowers in the 
     ('jobs.JSON', json.dumps([[j.image, j.source, j.prompt] for j in EXPECTED])),
     ('jobs.json', json.dumps([dict(image='./' + j.image, source=j.source, prompt=j.prompt) for j in EXPECTED], indent=3)),
     ('jobs.jsonl', '\r\n\n'.join(json.dumps(dict(prompt=j.prompt, image=j.image, source=j.source), ensure_ascii=False) for j in EXPECTED)),
+    ('jobs.csv', ' Image, Source, PROMPT, seed\n' + ''.join(f'{j.image}, {j.source}, "{j.prompt}",\n' for j in EXPECTED)),
     ('jobs.csv', 'image,prompt,source,seed\r\n' + ''.join(f'{j.image},{j.prompt},{j.source},\r\n' for j in EXPECTED))])
 def test_every_form_says_the_same(tmp_path, name, text):
     (tmp_path/name).write_bytes(text.encode())
@@ -49,6 +50,7 @@ BROKEN = [
     ('jobs.jsonl', '["1.png", "a", "b"]\n{"image": "2.png"', 2), ('jobs.jsonl', '["1.png", "a", "b"]\n\n["2.png", "a", "b", "c"]', 3), ('jobs.jsonl', '\n\n', 1),
     ('jobs.jsonl', '{"image": "2.png", "source": "a", "prompt": "b", "num_anchors": 0}', 1), ('jobs.jsonl', '{"image": "2.png", "source": "a", "prompt": "b", "sead": 0}', 1),
     ('jobs.jsonl', '{"image": "2.png", "source": "a", "prompt": "b", "alpha": NaN}', 1),
+    ('jobs.csv', 'picture,from,to\n1.png,a,b\n', 1), ('jobs.csv', 'image;source;prompt\n1.png;a;b\n', 1), ('jobs.csv', 'image,image,source,prompt\n1.png,1.png,a,b\n', 1),
     ('jobs.csv', 'image,prompt\n1.png,b\n', 1), ('jobs.csv', 'image,source,prompt\n"1\n.png",a,b\n2.png,a\n', 4), ('jobs.csv', 'image,source,prompt\n1.png,a,b,c\n', 2),
     ('jobs.csv', 'image,source,prompt,seed\n1.png,a,b,1\n2.png,a,b,x\n', 3), ('jobs.csv', 'image,source,prompt\n1.png,a,"b\n', 2), ('jobs.csv', '', 1)]
 
@@ -57,6 +59,14 @@ def test_a_broken_file_is_named_with_its_line(tmp_path, name, text, line):
     (tmp_path/name).write_bytes(text.encode())
     with pytest.raises(ValueError) as told: read_jobs(tmp_path/name)
     assert str(told.value).startswith(f'{tmp_path/name}, line {line}: expected ') and '\n' not in str(told.value) and len(str(told.value)) < 400, told.value
+
+@pytest.mark.parametrize('form, text, told', [
+    ('.json', '[{"source": "a", "prompt": "b"}]', 'line 1: expected image, source and prompt, got no image; add it'), ('.json', '[[3, "a", "b"]]', 'line 1: expected image to be a text, got 3; give the path of a picture'),
+    ('.csv', 'image,source,prompt\n', 'line 1: expected at least one job, got none; write one as picture.png,source,prompt'), ('.json', '{}', 'line 1: expected at least one job, got none; write one as {"picture.png": ["source", "prompt"]}'),
+    ('.csv', 'image;source;prompt\n', "line 1: expected the names of the columns, image,source,prompt among them and each once, got 'image;source;prompt'; write them on the first line, with commas between")])
+def test_what_is_told_helps(form, text, told):
+    with pytest.raises(ValueError) as error: parse_jobs(text, form)
+    assert str(error.value) == told
 
 def test_other_files(tmp_path):
     for name, error in (('none.json', FileNotFoundError), ('jobs.txt', ValueError), ('latin.csv', ValueError)):
@@ -285,8 +295,11 @@ def test_models_that_are_not_there_stop_the_run_at_once(night):
 def test_nothing_of_the_users_is_written_over(night):
     (night.root/'out'/'0.png').mkdir(parents=True); (night.root/'out'/'0.png'/'mine.txt').write_text('mine')
     (night.root/'out'/'1.png').write_text('mine')
-    assert counts(night.run()) == (4, 2, 0, 6) and counts(night.run(overwrite=True)) == (4, 2, 0, 6)
-    assert (night.root/'out'/'0.png'/'mine.txt').read_text() == (night.root/'out'/'1.png').read_text() == 'mine'
+    (night.root/'elsewhere').mkdir(); (night.root/'out'/'3.png').symlink_to(night.root/'elsewhere'); (night.root/'out'/'4.png').symlink_to('nowhere')
+    for more in (dict(), dict(overwrite=True)):
+        summary = night.run(**more)
+        assert counts(summary) == (2, 4, 0, 6) and all(r['error'].startswith('expected no file or folder at ') for r in summary['rows'] if r['status'] == 'failed')
+    assert (night.root/'out'/'0.png'/'mine.txt').read_text() == (night.root/'out'/'1.png').read_text() == 'mine' and list((night.root/'elsewhere').iterdir()) == [] and (night.root/'out'/'4.png').is_symlink()
 
 @pytest.mark.parametrize('images, out, error', [('nowhere', 'out', FileNotFoundError), ('images', 'images', ValueError), ('images', 'jobs.json', ValueError)])
 def test_folders_that_cannot_be(night, images, out, error):

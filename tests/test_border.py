@@ -10,7 +10,7 @@ from PIL import Image
 
 from regionedit import core
 from regionedit.config import RANGES, Config
-from regionedit.core import MAX_PIXELS, MAX_TEXT, check_file, check_out, check_text, open_image, shown, to_image
+from regionedit.core import MAX_PIXELS, MAX_TEXT, check_file, check_out, check_text, open_image, shown, to_image, to_images
 from regionedit.jobs import Job, parse_jobs
 from stubs import picture
 
@@ -206,8 +206,10 @@ def test_pixels_that_are_no_numbers(value):
     image = Image.fromarray(np.float32([[0, value, 1]]))
     with pytest.raises(ValueError, match='not numbers') as error: open_image(image)
     sentence(error)
-    with pytest.raises(ValueError, match='NaN or infinity') as error: to_image(torch.tensor([.5, value]).expand(3, 1, 2))
+    pixels = torch.tensor([.5, value]).expand(3, 1, 2)
+    with pytest.raises(ValueError, match='NaN or infinity') as error: to_image(pixels)
     sentence(error)
+    assert [made and made.size for made in to_images(torch.stack([torch.zeros(3, 1, 2), pixels, torch.ones(3, 1, 2)]))] == [(2, 1), None, (2, 1)]
 
 @pytest.mark.parametrize('given', [None, 3, b'a.png', ['a.png'], np.zeros((4, 4, 3))])
 def test_neither_a_path_nor_a_picture(given):

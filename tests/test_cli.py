@@ -10,6 +10,7 @@ from regionedit.pocket.weights import NAMES, weights_folder
 from regionedit.cli import build_parser, main
 from regionedit.config import Config
 from regionedit.core import ModelNotAvailable
+from regionedit.hub import not_available
 from stubs import picture, stub_result
 
 @pytest.fixture
@@ -110,6 +111,16 @@ def test_too_little_is_said(calls, capsys, image, left_out):
     given.pop(left_out)
     assert 'expected IMAGE, --source and --prompt' in refused(main(['edit', *sum(given.values(), [])]), capsys) and calls == []
 
+@pytest.mark.parametrize('words, told', [
+    (['--num-anchors', 'x'], "expected --num-anchors to be a whole number, got 'x'; see regionedit edit --help"), (['--num_anchors', '9' * 5000], f"expected --num-anchors to be a whole number, got '{'9' * 79}...; see regionedit edit --help"),
+    (['--alpha', ''], "expected --alpha to be a number, got ''; see regionedit edit --help"), (['--prompt'], 'expected a value after --prompt, got none; see regionedit edit --help'),
+    (['--magic', '3'], 'expected what regionedit edit knows, got also --magic 3; see regionedit edit --help'), (['--num', '3'], 'expected one option, got --num, which may be --num-anchors')])
+def test_what_argparse_says_is_told_in_our_words(capsys, words, told): assert refused(main(['edit', 'a.png', *words]), capsys).startswith(f'regionedit: {told}')
+
+def test_an_unknown_command_is_told_with_those_that_are_known(capsys):
+    assert refused(main(['paint']), capsys).startswith("regionedit: expected COMMAND to be a name it knows, got 'paint'; choose from ")
+    assert refused(main(['batch', 'x.json']), capsys) == 'regionedit: expected a value for --image-dir, got none; see regionedit batch --help\n'
+
 @pytest.mark.parametrize('content', [None, b'no picture'])
 def test_a_bad_picture_is_one_line(calls, capsys, tmp_path, content):
     path = tmp_path/'bad.png'
@@ -121,6 +132,14 @@ def test_errors_on_the_way_are_one_line(edit, capsys, monkeypatch, error):
     def fail(*args, **more): raise error
     monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
     assert refused(edit(), capsys) == f'regionedit: {" ".join(str(error).split())}\n'
+
+@pytest.mark.parametrize('terminal', [False, True])
+def test_commands_that_help_stand_on_lines_of_their_own_in_a_terminal(edit, capsys, monkeypatch, terminal):
+    def fail(*args, **more): raise not_available('a model', 'found\nnone', ['hf download a/b', 'hf download c/d --include "*.json"'])
+    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail); monkeypatch.setattr(sys.stderr, 'isatty', lambda: terminal)
+    assert edit() == 2
+    sentence, commands = 'regionedit: expected a model, found none; use the bundled models (preset "pocket"), give a folder of the same layout, or fetch it where there is a network:', ['hf download a/b', 'hf download c/d --include "*.json"']
+    assert capsys.readouterr().err == ''.join(f'{"  " if terminal and i else ""}{l}{end}' for i, (l, end) in enumerate(zip([sentence, *commands], '\n\n\n' if terminal else '  \n')))
 
 def test_a_mistake_of_ours_is_not_hidden(edit, monkeypatch):
     def fail(*args, **more): raise ZeroDivisionError

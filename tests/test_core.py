@@ -102,6 +102,17 @@ def test_the_cameras_orientation_is_applied(tmp_path, orientation):
     found = opened(tmp_path/'a.png')
     assert found.shape == expected.shape and (found == expected).all()
 
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_a_picture_that_is_upright_is_not_turned_again(tmp_path, orientation):
+    "The command line opens a picture, and the editor opens what it is given."
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8))
+    image.getexif()[0x0112] = orientation
+    image.save(tmp_path/'a.png', exif=image.getexif())
+    once = open_image(tmp_path/'a.png')
+    assert once.size == ((5, 9) if orientation > 4 else (9, 5)) and open_image(once).tobytes() == once.tobytes() and open_image(once).size == once.size
+    given = Image.open(tmp_path/'a.png')
+    assert open_image(given).tobytes() == once.tobytes() and given.getexif()[0x0112] == orientation
+
 def test_the_given_picture_is_not_changed():
     image = Image.fromarray(PIXELS).convert('RGBA'); image.putalpha(7)
     before = image.tobytes(), image.mode

@@ -1,5 +1,5 @@
 "The whole method on stand-ins: any picture in, only the box changed, every promise of the interface kept."
-import random, warnings
+import json, random, warnings
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from regionedit.config import Config
-from regionedit.core import contains, open_image
+from regionedit.core import Note, contains, open_image, to_image, to_images, to_tensor
 from regionedit.editor import WORKING_SIDE, RegionEditor, _in_input_pixels, working_copy
 from regionedit.editors.base import Edit
 from regionedit.masks import crop_window
@@ -224,6 +224,78 @@ def test_a_candidate_without_numbers_is_left_out_and_the_result_says_so(vit, tmp
 def test_no_candidate_at_all_is_one_sentence(vit):
     with pytest.raises(ValueError, match='expected losses that are numbers') as error: RegionEditor(vit, SickClip([0]), StubEditor())(picture(80, 50), 'a rocket', 'a cat', **FEW)
     assert '\n' not in str(error.value)
+
+class SickEditor(StubEditor):
+    "Windows whose pixels come out as no numbers, by number; told as a list with None, or by an error for the whole batch."
+    def __init__(self, bad, way='none', value=float('nan')): super().__init__(); self.bad, self.way, self.value = bad, way, value
+    def fill(self, images, masks, prompt, **kwargs):
+        first, made = self.windows, torch.stack([to_tensor(m) for m in super().fill(images, masks, prompt, **kwargs)])
+        if self.bad == 'all': made[:] = self.value
+        elif self.way == 'none': made[[i - first for i in self.bad if 0 <= i - first < len(made)], 0, 3, 4] = self.value
+        else: made[[i for i, im in enumerate(images) if im.tobytes() in self.bad], 0, 3, 4] = self.value
+        return to_images(made) if self.way == 'none' else [to_image(m) for m in made]
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('mask', ['box', 'patches'])
+def test_pixels_that_are_no_numbers_cost_their_own_box_only(vit, tmp_path, value, mask):
+    image, options = picture(80, 50), dict(FEW, mask=mask)
+    well = RegionEditor(vit, StubClip(), StubEditor())(image, 'a rocket', 'a cat', **options)
+    bad = well.table.index[1].unique().tolist()                              # all edits of the second anchor
+    with pytest.warns(Note, match=rf'left out \({len(bad)} of {well.num_edits} edits have pixels that are not numbers\)') as told:
+        result = RegionEditor(vit, StubClip(), SickEditor(bad, value=value))(image, 'a rocket', 'a cat', **options)
+    expected = [(k, m) for k, row in enumerate(well.table.index.tolist()) for m, u in enumerate(row) if u in bad]
+    assert len(told) == 1 and result.left_out == expected and len(result.candidates) == 2 and result.num_edits == well.num_edits
+    for name, values in dict(result.table.terms, s_t2i=result.table.s_t2i, s_i2i=result.table.s_i2i).items():
+        before = dict(well.table.terms, s_t2i=well.table.s_t2i, s_i2i=well.table.s_i2i)[name]
+        assert torch.equal(values.isnan(), ~result.table.valid) and torch.equal(values[result.table.valid], before[result.table.valid])     # the other boxes are as they would have been
+    for i, (a, b) in enumerate(zip(result.table.edits, well.table.edits)): assert a.broken == (i in bad) and (a.broken or a == b) and (not a.broken or a.paste(image).tobytes() == image.tobytes())
+    loaded = EditResult.load(result.save(tmp_path))
+    assert loaded.left_out == expected and [e.broken for e in loaded.table.edits] == [e.broken for e in result.table.edits] and loaded.image.tobytes() == result.image.tobytes()
+    assert json.loads((tmp_path/'result.json').read_text())['left_out'] == [list(e) for e in expected]
+
+def test_an_editor_that_refuses_a_batch_is_asked_for_each_window(vit):
+    "What a loop of to_image does, as editors of others have it."
+    shown, options = [], dict(FEW, num_anchors=2)
+    class Watching(StubEditor):
+        def fill(self, images, *args, **kwargs): shown.extend(i.tobytes() for i in images); return super().fill(images, *args, **kwargs)
+    well = RegionEditor(vit, StubClip(), Watching())(picture(80, 50), 'a rocket', 'a cat', **options)
+    with pytest.warns(Note, match='1 of'): result = RegionEditor(vit, StubClip(), SickEditor([shown[1]], 'raise'))(picture(80, 50), 'a rocket', 'a cat', **options)
+    assert [e.broken for e in result.table.edits] == [i == 1 for i in range(len(shown))]
+    assert all(torch.equal(v[result.table.valid], well.table.terms[t][result.table.valid]) for t, v in result.table.terms.items())
+
+@pytest.mark.parametrize('way', ['none', 'raise'])
+@pytest.mark.parametrize('options', [{}, dict(budget=2), dict(budget=4, preview_steps=1), dict(mask='patches')])
+def test_no_edit_of_numbers_at_all_is_one_sentence(vit, way, options):
+    with pytest.raises(ValueError, match='expected of the editor pixels that are numbers, got NaN or infinity in all . edits; load it in torch.float32') as error:
+        RegionEditor(vit, StubClip(), SickEditor('all', way))(picture(80, 50), 'a rocket', 'a cat', **dict(FEW, **options))
+    assert str(error.value).isprintable()
+
+@pytest.mark.parametrize('options', [dict(budget=3), dict(budget=5, preview_steps=1), dict(budget=4, search='random')])
+def test_a_budget_goes_on_past_pixels_that_are_no_numbers(vit, tmp_path, options):
+    with pytest.warns(Note, match='not numbers'): result = RegionEditor(vit, StubClip(), SickEditor([2]))(picture(80, 50), 'a rocket', 'a cat', **dict(FEW, **options))
+    assert sum(e.broken for e in result.table.edits) == 1 == len({int(result.table.index[e]) for e in result.left_out}) and all(np.isfinite(c.score) for c in result.candidates)
+    assert EditResult.load(result.save(tmp_path)).left_out == result.left_out
+
+def test_a_real_editor_with_a_weight_that_is_no_number(vit, tmp_path):
+    import tiny
+    from regionedit.editors.base import load_editor
+    tiny.stable_diffusion(tmp_path)
+    few = dict(FEW, num_anchors=2, num_inference_steps=2)
+    def edit(**more): return RegionEditor(vit, StubClip(), load_editor('diffusion', tmp_path))(picture(80, 50), 'a red apple', 'a cat', **few, **more)
+    def overflow(editor, step, t, values): values['latents'][1, 0, 0, 0] = torch.inf         # in the second window only
+    well = edit()
+    with pytest.warns(Note, match='1 of . edits have pixels that are not numbers'): result = edit(callback_on_step_end=overflow)
+    assert [e.broken for e in result.table.edits] == [i == 1 for i in range(well.num_edits)]
+    assert all(torch.equal(v[result.table.valid], well.table.terms[t][result.table.valid]) for t, v in result.table.terms.items())
+    sick = RegionEditor(vit, StubClip(), load_editor('diffusion', tmp_path))
+    next(sick.editor.unet.parameters()).data.view(-1)[0] = float('nan')
+    with pytest.raises(ValueError, match='expected of the editor pixels that are numbers'): sick(picture(80, 50), 'a red apple', 'a cat', **few)
+
+@pytest.mark.parametrize('made', [lambda images: images[:1], lambda images: None, lambda images: [3] * len(images), lambda images: torch.zeros(len(images), 3, 24, 24)])
+def test_an_editor_that_returns_something_else_is_told(vit, made):
+    class Odd(StubEditor):
+        def fill(self, images, masks, prompt, **kwargs): return made(images)
+    with pytest.raises(ValueError, match="expected of the editor 'stub' a picture for each of . windows, got "): RegionEditor(vit, StubClip(), Odd())(picture(80, 50), 'a rocket', 'a cat', **FEW)
 
 def test_features_without_numbers_are_told_before_any_edit(vit, monkeypatch):
     import regionedit.editor as module

@@ -214,3 +214,14 @@ def test_the_surrogate_of_a_partial_table_is_zero_where_nothing_was_made(case):
     index = table.index.clone(); index[0, 1] = -1
     found = surrogate_slopes(clip, image, replace(table, index=index), 'a rocket', 'a cat', config)
     assert found[0, 1].eq(0).all() and torch.equal(found[0, [0, 2]], slopes[0, [0, 2]])
+
+def test_the_surrogate_of_what_is_left_out_is_zero(case):
+    "A broken edit, and one with a loss that is no number."
+    from dataclasses import replace
+    clip, image, table, config, slopes = case
+    def lost(values): return values.masked_fill(table.index == 1, torch.nan)
+    odd = replace(table, terms={t: lost(v) for t, v in table.terms.items()}, edits=tuple(replace(e, broken=i == 1) for i, e in enumerate(table.edits)))
+    assert odd.index[0, 1] == 1 and slope_maps(clip, image, odd.edits, 'a rocket', 'a cat', config)[1].eq(0).all()
+    for edits in (odd.edits, table.edits):
+        found = surrogate_slopes(clip, image, replace(odd, edits=edits), 'a rocket', 'a cat', config)
+        assert found[0, 1].eq(0).all() and torch.equal(found[odd.valid], slopes[odd.valid]) and found.isfinite().all()

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 import tiny
-from regionedit.core import ModelNotAvailable
+from regionedit.core import ModelNotAvailable, to_tensor
 from regionedit.editors import maskgit, vq
-from regionedit.editors.base import edit_boxes, load_editor
+from regionedit.editors.base import edit_boxes, load_editor, window_and_mask
 from regionedit.editors.maskgit import SCHEDULES, MaskGitEditor, cells_under, feathered, fill_tokens, in_passes, reveal, step_noise, tokens_left
 from regionedit.pocket.clip import train_tokenizer
 
@@ -353,3 +353,35 @@ def test_soft_targets_prefer_the_nearest_code():
     from regionedit.pocket.maskgit import soft_targets
     q = soft_targets(torch.tensor([[0., 1.]]), torch.tensor([[0., 0.], [0., 3.], [1., 2.]]), softness=.5)[0]     # squared distances 1, 4, 2
     torch.testing.assert_close(q, torch.tensor([0., -6., -2.]).softmax(0))
+
+
+# numbers that are none
+
+def spoil_output(function, nth, of, place, value):
+    "The function, its nth of every `of` results with a value put in a place."
+    calls = []
+    def call(*args):
+        calls.append(1)
+        out = function(*args)
+        if len(calls) % of == nth: out[place] = value
+        return out
+    return call
+
+
+def spoil_input(function, which, value):
+    "The function, with a value put in the first pixel if it is given this picture."
+    def call(model, x): return function(model, torch.where(torch.arange(x.numel()).view_as(x) == 0, value, x) if torch.equal(x, which) else x)
+    return call
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["predict_tokens", "pixels_of", "tokens_of"])
+def test_a_window_of_numbers_that_are_none_costs_the_others_nothing(tiny_amused, windows, monkeypatch, part, value):
+    "Logits, pixels or latents of the second of three windows, each in a pass of its own."
+    editor, source, boxes = load_editor("maskgit", tiny_amused[0], num_inference_steps=3), windows[0][0], [(0, 0, 12, 12), (10, 8, 30, 28), (4, 4, 28, 28)]
+    well, second = edit_boxes(editor, source, boxes, "a rocket"), to_tensor(window_and_mask(source, boxes[1], 32)[1])[None]
+    spoilt = dict(predict_tokens=lambda f: spoil_output(f, 2, 3, (slice(None), 0), value), pixels_of=lambda f: spoil_output(f, 2, 3, (0, 0, 9, 9), value), tokens_of=lambda f: spoil_input(f, second, value))
+    monkeypatch.setattr(maskgit, part, spoilt[part](getattr(maskgit, part)))
+    made = edit_boxes(editor, source, boxes, "a rocket")
+    assert [e.broken for e in made] == [False, True, False] and not any(e.broken for e in well)
+    assert [made[i].crop.tobytes() for i in (0, 2)] == [well[i].crop.tobytes() for i in (0, 2)]

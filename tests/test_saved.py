@@ -99,6 +99,24 @@ def test_losses_that_are_no_numbers_come_back_and_json_stays_json(result, tmp_pa
     def refuse(word): raise AssertionError(word)
     assert json.loads((tmp_path/'result.json').read_text(), parse_constant=refuse)['left_out'] == [[0, 1], [1, 0], [1, 1]]
 
+def with_broken(result) -> EditResult:
+    "The same result as if the editor had failed at the second edit."
+    def lost(values): return values.masked_fill(result.table.index == 1, torch.nan)
+    table = replace(result.table, edits=tuple(replace(e, broken=i == 1) for i, e in enumerate(result.table.edits)), terms={k: lost(v) for k, v in result.table.terms.items()}, s_t2i=lost(result.table.s_t2i), s_i2i=lost(result.table.s_i2i))
+    return replace(result, table=table, candidates=result.candidates[:1])
+
+def test_a_broken_edit_comes_back_broken(result, tmp_path):
+    loaded = EditResult.load(with_broken(result).save(tmp_path))
+    assert [e.broken for e in loaded.table.edits] == [False, True, False, False, False] and loaded.left_out == [(0, 1)]
+    assert loaded.table.edits[1].paste(loaded.source_image).tobytes() == result.source_image.tobytes()
+
+@pytest.mark.parametrize('which', [0, 3])
+def test_a_broken_edit_has_no_losses_and_is_no_candidate(result, tmp_path, which):
+    result.save(tmp_path)
+    rewrite(tmp_path, lambda s: s['edits'][which].update(broken=True))
+    sign(tmp_path)
+    with pytest.raises(ValueError, match='an edit that is broken has losses or is a candidate'): EditResult.load(tmp_path)
+
 def test_a_table_that_a_budget_left_open_comes_back(result, tmp_path):
     terms = {k: v.clone() for k, v in result.table.terms.items()}
     for v in terms.values(): v[:, 2] = torch.nan
@@ -285,7 +303,11 @@ def test_two_processes_that_save_to_one_folder_take_turns(result, tmp_path):
 
 # where it may not go
 
-@pytest.mark.parametrize('name', ['edit.png', 'source.png', 'boxes.png', 'tensors.safetensors'])
+def test_a_folder_whose_name_is_no_text(result, tmp_path):
+    folder = tmp_path/os.fsdecode(b'caf\xe9')
+    same(result, EditResult.load(result.save(folder)))
+
+@pytest.mark.parametrize('name', ['result.json', 'edit.png', 'source.png', 'boxes.png', 'tensors.safetensors'])
 def test_a_file_of_somebody_else_is_not_written_over(result, tmp_path, name):
     (tmp_path/name).write_bytes(b'mine')
     with pytest.raises(ValueError, match=f'holds another {name}'): result.save(tmp_path)
@@ -313,11 +335,11 @@ def test_plots_draw_a_loaded_result_without_any_model(result, tmp_path, monkeypa
     assert loaded._repr_png_()[:4] == loaded.table._repr_png_()[:4] == b'\x89PNG'
 
 def test_widgets_open_a_loaded_result_without_any_model(result, tmp_path, monkeypatch):
-    "Also one with a loss that is no number."
+    "Also one with a loss that is no number, and one with a broken edit."
     explore = pytest.importorskip('regionedit.widgets.explore')
     terms = dict(result.table.terms, str=torch.tensor([[.5, torch.nan, .25], [.1, .2, .3]]))
-    for i, r in enumerate((result, replace(result, table=replace(result.table, terms=terms)))): r.save(tmp_path/str(i))
+    for i, r in enumerate((result, replace(result, table=replace(result.table, terms=terms)), with_broken(result))): r.save(tmp_path/str(i))
     for name in ('timm', 'open_clip', 'diffusers', 'transformers', 'torchvision'): monkeypatch.setitem(sys.modules, name, None)
-    for i in range(2):
+    for i in range(3):
         shown = EditResult.load(tmp_path/str(i)).explore()
         assert isinstance(shown, explore.Explorer) and shown.picture().width > 500

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..core import ModelNotAvailable, to_image, to_tensor
+from ..core import ModelNotAvailable, to_images, to_tensor
 from .autoencoder import PatchAutoencoder
 from .base import register_editor
 from ..hub import quiet
@@ -159,6 +159,6 @@ def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidanc
     callback = None if callback_on_step_end is None else (lambda i, t, z: callback_on_step_end(self, i, t, dict(latents=z)))
     latents = denoise(self.unet, self.scheduler, noise, mask, encode(self.vae, holed, posterior_noise),
                       embed(self.text_encoder, self.tokenizer, ['', prompt]), steps, scale, callback)
-    return [to_image(p) for p in decode(self.vae, latents) / 2 + .5]
+    return to_images(decode(self.vae, latents) / 2 + .5)
 
 DiffusionEditor.fill = _fill

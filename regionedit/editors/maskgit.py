@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..core import to_image, to_tensor
+from ..core import to_images, to_tensor
 from .base import register_editor
 from .diffusion import load_part, pixels_per_latent
 from .vq import pixels_of, tokens_of
@@ -212,7 +212,8 @@ class MaskGitEditor:
     def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
         "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
         unknown = tokens == self.scheduler.config.mask_token_id
-        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass']).clamp(0, 1)
+        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass'])
+        pixels = pixels.masked_fill(pixels.isinf(), math.nan).clamp(0, 1)       # infinity must not end as white
         grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
         return pixels.masked_fill(grey, .5)
 
@@ -227,10 +228,14 @@ def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidanc
     paint = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks]).to(pixels)
     tokens = in_passes(lambda p: tokens_of(self.vqvae, p), pixels, count).masked_fill(cells_under(paint, self.cell, self.config['dilate']), mask_token_id)
     predict = guided(self.transformer, embed_texts(self.text_encoder, self.tokenizer, ['', prompt]), scale, self.size)
-    report = None if callback_on_step_end is None else (lambda i, s: callback_on_step_end(self, i, steps - 1 - i, vars(s)))
+    odd = torch.zeros(len(images), dtype=torch.bool, device=pixels.device)
+    def report(i, step):
+        odd.logical_or_(step.confidence.isnan().flatten(1).any(1))      # logits that are not numbers: the tokens drawn mean nothing
+        if callback_on_step_end: callback_on_step_end(self, i, steps - 1 - i, vars(step))
     tokens = fill_tokens(lambda t: in_passes(predict, t, count), tokens, mask_token_id, torch.Generator().manual_seed(seed), steps,
                          self.config['schedule'], self.config['temperature'], report)
     alpha = feathered(paint, self.config['feather'])
-    return [to_image(p) for p in alpha * self.pictures(tokens) + (1 - alpha) * pixels]
+    made = alpha * self.pictures(tokens) + (1 - alpha) * pixels
+    return to_images(made.masked_fill(odd[:, None, None, None], math.nan))
 
 MaskGitEditor.fill = _fill

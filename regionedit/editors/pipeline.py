@@ -11,7 +11,7 @@ from typing import Optional
 
 import torch
 
-from ..core import ModelNotAvailable, to_image
+from ..core import ModelNotAvailable, to_images
 from .base import register_editor
 from ..hub import quiet
 
@@ -104,7 +104,7 @@ def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidanc
         with quiet(): made = self.pipe(
             prompt=[prompt] * count, image=images[part], mask_image=masks[part], height=self.size, width=self.size, output_type='pt',
             generator=[torch.Generator().manual_seed(seed) for _ in range(count)], **call)
-        filled += [to_image(pixels) for pixels in made.images]
+        filled += to_images(made.images)
     return filled
 
 PipelineEditor.fill = _fill

@@ -15,6 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, VectorQuantizer
 from diffusers.models.autoencoders.vq_model import VQEncoderOutput
 
+from ..core import NotNumbers
 from .autoencoder import Decoder, principal_components
 
 # %% ../../nbs/api/editors/02_vq.ipynb #195b22df
@@ -88,8 +89,9 @@ def tokens_of(
     vq,                     # `BlockVq`, or diffusers' `VQModel`
     pixels: torch.Tensor,   # (n 3 H W) float, 0..1
 ) -> torch.Tensor:          # (n h w) long
-    "The token of each block."
+    "The token of each block. Raises `NotNumbers`: to NaN every token is as near as any."
     latents = vq.encode(pixels.to(vq.dtype)).latents
+    if not latents.isfinite().all(): raise NotNumbers('expected latents that are numbers, got NaN or infinity; load the quantiser in torch.float32')
     return vq.quantize(latents)[2][2].view(len(latents), *latents.shape[2:])
 
 def pixels_of(

@@ -58,7 +58,7 @@ class RankingExplorer(Panel):
         self.watch(self.draw, self.alpha, self.beta, self.gamma, self.boxes, *self.weights.values())
         controls = widgets.VBox([widgets.HTML('<b>Score</b>'), self.alpha, self.beta, *([] if result.table.s_src is None else [self.gamma]), widgets.HTML('<b>Boxes, and weights of their losses</b>'), self.boxes, *self.weights.values(), self.reset, self.words])
         self.panel = widgets.VBox([hint(
-            '<b>Who wins, and how narrowly?</b> Turn alpha (fits the text) and beta (resembles the source), and gamma (the box held the source): the candidates are sorted anew at once, and the ring on the map moves. '
+            '<b>Who wins, and how narrowly?</b> Turn alpha (fits the text), beta (resembles the source) and, where it was asked, "in the box" (the box held the source): the candidates are sorted anew at once, and the ring on the map moves. '
             'Turn clip, dir or str, the weights of the losses, and every anchor chooses its box anew.'), self.strip, row(self.bars, self.map, controls)])
 
 # %% ../../nbs/api/widgets/04_ranking.ipynb #c9a004f1

@@ -197,7 +197,7 @@ def sentence(self) -> str:
     if m == self.chosen[k]: said.append(f'{"The network chose it" if self.result.trajectory is not None else "It is the candidate"} for anchor {k}.')
     if table.valid[k].any() and m == int(self.values['loss'][k].nan_to_num(math.inf).argmin()): said.append('It has the lowest loss of its anchor.')
     if table.index[k, m] < 0: return ' '.join(said + ['It was not edited.'])
-    if not table.valid[k, m]: said.append('One of its losses is not a number: it was left out of the choice.')
+    if not table.valid[k, m]: said.append(f'It is left out: {"the pixels of its edit" if table.edits[table.index[k, m]].broken else "a loss or a similarity"} came out as no number.')
     others = [f'({i}, {j})' for i, j in (table.index == table.index[k, m]).nonzero().tolist() if (i, j) != (k, m)]
     if others: said.append(f'The same box, and so the same edit, as {", ".join(others[:6])}{" and others" if len(others) > 6 else ""}.')
     return ' '.join(said)
