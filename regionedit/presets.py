@@ -36,8 +36,8 @@ VIT, CLIP = 'dino-vitb16', 'openai-vitb16'      # what goes with a public editor
 
 # %% ../nbs/api/06_presets.ipynb #f2ec595d
 BUNDLED = {         # name -> kind of editor, bundled model, settings
-    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=3.)),       # chosen on validation scenes
-    'pocket-maskgit': ('maskgit', 'maskgit', dict(num_inference_steps=8, guidance_scale=5., temperature=1., windows_per_pass=8))}
+    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=2.)),       # chosen on validation scenes
+    'pocket-maskgit': ('maskgit', 'maskgit', dict(num_inference_steps=8, guidance_scale=3., temperature=1., windows_per_pass=8))}
 PRESETS = {     # name -> one line
     'pocket': 'bundled: small models of a drawn world, diffusion, no network needed',
     'pocket-maskgit': 'bundled: the same with MaskGIT for diffusion',

@@ -156,7 +156,7 @@ class RgnRecipe(Recipe):
     name: str = 'rgn'
     batch_size: int = 64
     lr: float = 1e-3
-    scenes: int = 1024          # tables, made once
+    scenes: int = 2048          # tables, made once
     wordings: int = 4           # of each scene: which object is meant, and how it is said
     floor: float = .1           # weight of the entropy
 
