@@ -123,7 +123,7 @@ def test_what_clip_sees_in_a_box(editor, green):
     meadow = look_at(editor, result, (0, 0, 20, 20), others=('green',))
     assert meadow.seen == pytest.approx(-1, abs=.01) and meadow.drawn == pytest.approx(1, abs=.01)
     assert np.asarray(look.edit.paste(green))[35, 45].tolist() == [255, 0, 0] and look.edit.paste(green).getpixel((39, 29)) == (0, 200, 0)
-    assert look.score == pytest.approx(2 * look.s_t2i + look.s_i2i)
+    assert look.score == pytest.approx(2 * look.s_t2i + look.s_i2i + 2 * look.seen, abs=.05)      # the source, blue, is in the box
     found = evidence(result, TRUTH, editor.clip, ('green',), look)
     assert found['drawn_true'] == look.drawn and evidence(result, own_look=meadow)['drawn_own'] == meadow.drawn and found['texts'] == 0 and found['drawn'] == pytest.approx(1, abs=.01)
 
@@ -146,8 +146,8 @@ def test_the_best_proposal_at_an_anchor_of_ones_own(editor, green):
     result = editor(green, 'red', 'blue', progress=False, **SMALL)
     boxes = propose(torch.tensor([[48., 37.]]), proposal_sizes(2), green.size)[0].tolist()
     box = best_at(editor, result, (48, 37))
-    losses = [sum(look_at(editor, result, b).losses.values()) for b in boxes]
-    assert list(box) == boxes[int(np.argmin(losses))]
+    looks = [look_at(editor, result, b) for b in boxes]
+    assert list(box) == boxes[int(np.argmin([sum(l.losses.values()) - 2 * l.seen for l in looks]))]     # source_weight is 2
 
 class IdleEditor(StubEditor):
     "Returns what it is given."

@@ -413,11 +413,11 @@ def test_every_kind_of_result_opens(result, name, tmp_path):
 
 def test_a_candidate_that_is_no_number():
     from regionedit.core import Note
-    with pytest.warns(Note, match='not a number'): kind = made(HoleClip(), num_proposals=1)
+    with pytest.warns(Note, match='not a number'): kind = made(HoleClip(), num_proposals=1, source_weight=0.)
     explorer, hole = kind.explore(), kind.left_out
     assert len(kind.candidates) == 2 and len(hole) == 1
     explorer.parts['regions'].hold(anchor=hole[0][0], proposal=0)
-    assert 'One of its losses is not a number' in explorer.parts['regions'].sentence() and '>nan<' not in explorer.parts['regions'].numbers.value
+    assert 'It is left out: a loss or a similarity came out as no number.' in explorer.parts['regions'].sentence() and '>nan<' not in explorer.parts['regions'].numbers.value
     assert hole[0] not in explorer.parts['ranking'].candidates() and explorer.parts['learning'].facts()[0][3].endswith('of 2')
 
 def test_a_result_without_learning_steps_is_told_so(result):
