@@ -84,7 +84,8 @@ def add_train_command(commands):
     train.add_argument('model', choices=list(RECIPES), help='which model')
     option(train, 'minutes', type=float, default=60, help='training time, all resumed runs together (default: 60)')
     option(train, 'resume', action='store_true', help='go on from the last checkpoint')
-    option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not with random numbers: diffusion and maskgit')
+    option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not with random numbers: clip, diffusion and maskgit')
+    option(train, 'lr', type=float, help="highest learning rate (default: the recipe's)")
     option(train, 'out', default='training', type=Path, help='folder for checkpoints and weights (default: training)')
 
 # %% ../nbs/api/15_cli.ipynb #bb9cfaa7
@@ -147,11 +148,13 @@ def command_train(args) -> int:
     "`regionedit train`."
     from importlib import import_module
     if not 0 < args.minutes < 100_000: raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the time you have')
+    if args.lr is not None and not 0 < args.lr < 1: raise ValueError(f'expected --lr between 0 and 1, got {args.lr}; a few times 1e-4 goes on gently from trained weights')
     check_out(args.out)
     from regionedit.pocket.training import fit
     from regionedit.pocket.weights import weights_folder
     module, recipe = RECIPES[args.model]
     recipe = getattr(import_module(f'regionedit.pocket.{module}'), recipe)(root=args.out)
+    if args.lr: recipe.lr = args.lr
     if args.start and args.resume: raise ValueError('expected --start or --resume, got both; --resume goes on with what --start began')
     start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
     card = fit(recipe, args.out/args.model, args.minutes, args.resume, start)

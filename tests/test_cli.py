@@ -212,19 +212,21 @@ def test_doctor_says_what_is_missing(monkeypatch, capsys, tmp_path, present):
     assert 'torch' in out
 
 def test_train_passes_on_what_it_is_told(monkeypatch, capsys, tmp_path):
+    from regionedit.pocket.clip import ClipRecipe
+    from regionedit.pocket.dino import DinoRecipe
     asked = []
     def fit(recipe, out, minutes, resume, start):
-        asked.append((type(recipe).__name__, recipe.root, out, minutes, resume, start))
+        asked.append((type(recipe).__name__, recipe.root, recipe.lr, out, minutes, resume, start))
         return dict(command='regionedit train', steps=3, held_out=dict(loss=.5))
     monkeypatch.setattr('regionedit.pocket.training.fit', fit)
     assert main(['train', 'dino', '--minutes', '.5', '--resume', '--out', str(tmp_path)]) == 0
     assert main(['train', 'clip', '--out', str(tmp_path)]) == 0
-    assert main(['train', 'diffusion', '--start', 'bundled', '--out', str(tmp_path)]) == 0
-    assert asked == [('DinoRecipe', tmp_path, tmp_path/'dino', .5, True, None), ('ClipRecipe', tmp_path, tmp_path/'clip', 60, False, None),
-                     ('DiffusionRecipe', tmp_path, tmp_path/'diffusion', 60, False, weights_folder('diffusion'))]
+    assert main(['train', 'diffusion', '--start', 'bundled', '--lr', '3e-4', '--out', str(tmp_path)]) == 0
+    assert asked == [('DinoRecipe', tmp_path, DinoRecipe.lr, tmp_path/'dino', .5, True, None), ('ClipRecipe', tmp_path, ClipRecipe.lr, tmp_path/'clip', 60, False, None),
+                     ('DiffusionRecipe', tmp_path, 3e-4, tmp_path/'diffusion', 60, False, weights_folder('diffusion'))]
     assert '3 steps' in capsys.readouterr().out
 
-@pytest.mark.parametrize('arguments', [('dino', '--start', 'here', '--resume'), ('dino', '--minutes', '0'), ('dino', '--minutes', 'nan'), ('dino', '--minutes', '-3'), ('gpt',), ()])
+@pytest.mark.parametrize('arguments', [('dino', '--start', 'here', '--resume'), ('dino', '--minutes', '0'), ('dino', '--minutes', 'nan'), ('dino', '--minutes', '-3'), ('clip', '--lr', '0'), ('clip', '--lr', 'nan'), ('gpt',), ()])
 def test_train_refuses(monkeypatch, capsys, tmp_path, arguments):
     monkeypatch.setattr('regionedit.pocket.training.fit', lambda *a: pytest.fail('trained'))
     refused(main(['train', *arguments]), capsys)

@@ -1,14 +1,17 @@
 "Training is one loop: it can be cut and resumed without a trace, and writes no pickle."
 import json, math, pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from safetensors.torch import load_file, save_file
 
 from regionedit.pocket import training
-from regionedit.pocket.scenes import SEEDS
+from regionedit.pocket.clip import ClipRecipe, clip_sample, normalise
+from regionedit.pocket.scenes import SEEDS, draw_scene
 from regionedit.pocket.training import Recipe, fit, learning_rate, load_checkpoint, save_checkpoint
+from regionedit.pocket.weights import weights_folder
 
 class Clock:
     "Stands for the module `time`: only the recipe makes it go on."
@@ -75,7 +78,7 @@ def test_it_starts_from_weights(clock, tmp_path):
     weights = tmp_path/'first'/'weights'
     card = fit(Line(clock), tmp_path/'second', 0, start=weights, progress=False)
     assert card['steps'] == 0 and same(load_file(tmp_path/'second'/'weights'/'line.safetensors'), load_file(weights/'line.safetensors'))
-    assert card['command'].endswith(f'--start {weights}')
+    assert card['command'].endswith(f'--start {weights} --lr 0.05')
 
 def test_a_recipe_that_cannot_start_from_weights_says_so(tmp_path):
     class Other(Line): load = Recipe.load
@@ -88,6 +91,38 @@ def test_what_a_model_was_trained_upon_is_laid_out_and_never_mixed(tmp_path):
     training.lay_out(tmp_path/'one', tmp_path/'root'); training.lay_out(tmp_path/'one', tmp_path/'root')
     assert (tmp_path/'root'/'autoencoder'/'weights'/'model.safetensors').read_bytes() == b'1'
     with pytest.raises(ValueError, match='found another; train into another folder'): training.lay_out(tmp_path/'two', tmp_path/'root')
+
+def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
+    "Training a tokenizer anew may give another: equally frequent pairs are merged in any order."
+    training.lay_out(weights_folder('clip'), tmp_path); training.lay_out(weights_folder('clip'), tmp_path)
+    assert {f.name for f in (tmp_path/'tokenizer').iterdir()} == {'vocab.json', 'merges.txt', 'tokenizer.json', 'tokenizer_config.json'}
+    assert (tmp_path/'tokenizer'/'vocab.json').read_bytes() == (weights_folder('clip')/'vocab.json').read_bytes()
+    (tmp_path/'tokenizer'/'merges.txt').write_text('another')
+    with pytest.raises(ValueError, match='found another'): training.lay_out(weights_folder('clip'), tmp_path)
+
+def test_clip_sees_whole_scenes_and_worn_boxes_and_the_seed_decides():
+    seeds = range(1_000_000, 1_000_020)
+    for seed in seeds:
+        (pixels, text), (again, same_text) = clip_sample(seed), clip_sample(seed)
+        assert pixels.shape == (128, 128, 3) and pixels.dtype == np.uint8 and np.array_equal(pixels, again) and text == same_text
+        whole = np.array_equal(pixels, np.asarray(draw_scene(seed).image))
+        assert whole == (seed % 5 < 2) and (not whole or text == draw_scene(seed).caption)
+
+def test_clip_goes_on_from_what_it_saved(tmp_path):
+    from regionedit.clip import load_clip
+    training.lay_out(weights_folder('clip'), tmp_path)
+    recipe = ClipRecipe(root=tmp_path)
+    model = recipe.build(); recipe.load(model, weights_folder('clip'))
+    picture, bundled = draw_scene(1_000_003).image, load_clip(weights_folder('clip'))
+    features = model.eval().encode_image(normalise(np.array(picture)[None]), normalize=True)
+    assert torch.allclose(features, bundled.encode_images([picture]).pooled, atol=1e-5)
+
+@pytest.mark.parametrize('instructions', [True, False])
+def test_half_precision_where_the_processor_has_it(monkeypatch, instructions):
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: instructions)
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: True)
+    with training.half_precision(): made = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert made.dtype == (torch.bfloat16 if instructions else torch.float32)
 
 def test_nothing_to_resume(clock, tmp_path):
     with pytest.raises(FileNotFoundError, match='to resume from, found none'): run(clock, tmp_path, resume=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'save_tokenizer',
-           'build_clip', 'clip_loss', 'close_up', 'tight_crop', 'clip_sample', 'normalise', 'encode_text',
+           'build_clip', 'clip_loss', 'close_up', 'tight_crop', 'worn', 'clip_sample', 'normalise', 'encode_text',
            'encode_texts', 'compact', 'name_features', 'zero_shot', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #f00eefbe
@@ -13,6 +13,7 @@ import json, shutil
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageFilter
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -114,12 +115,20 @@ def tight_crop(rng, scene):     # RGB 128 x 128 (squashed), and the object
     size = scene.image.size
     return scene.image.resize(size, box=(max(x0, 0), max(y0, 0), min(x1, size[0]), min(y1, size[1]))), o
 
+def worn(rng, crop: Image.Image) -> Image.Image:
+    "A crop of about 48 pixels as a generator might have painted it: softer, in other light, with grain."
+    if rng.random() < .6: crop = crop.filter(ImageFilter.GaussianBlur(rng.uniform(.3, 1.6)))
+    pixels = np.asarray(crop, np.float32) * rng.uniform(.85, 1.15, 3) + rng.uniform(-12, 12, 3)
+    if rng.random() < .5: pixels = pixels + rng.normal(0, rng.uniform(2, 12), pixels.shape)
+    return Image.fromarray(np.uint8(np.clip(pixels, 0, 255)))
+
 # %% ../../nbs/api/pocket/04_clip.ipynb #40f25dbf
 def clip_sample(seed: int) -> tuple:    # uint8 (128 128 3), text
     "One picture and one text."
     scene, rng = draw_scene(seed), np.random.default_rng([seed, 4])
-    if seed % 5 < 3: return np.asarray(scene.image), scene.caption
-    image, o = close_up(rng, scene) if seed % 5 == 3 else tight_crop(rng, scene)
+    if seed % 5 < 2: return np.asarray(scene.image), scene.caption
+    image, o = close_up(rng, scene) if seed % 5 == 2 else tight_crop(rng, scene)
+    if rng.random() < .6: image = worn(rng, image.resize((48, 48), Image.BICUBIC)).resize(image.size, Image.BICUBIC)
     return np.asarray(image), article(o.name) + (f' {scene.background}' if rng.random() < .2 else '')
 
 def normalise(pixels: np.ndarray) -> torch.Tensor:   # (n 3 h w) float, -1..1
@@ -200,6 +209,11 @@ class ClipRecipe(Recipe):
         "The loss of this page, its temperature learned and at most 100."
         return clip_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
                          batch['index'], model.logit_scale.exp().clamp(max=100))
+
+    def load(self, model, folder):
+        "Go on from weights as `save` writes them."
+        from safetensors.torch import load_file
+        model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)      # all but the causal mask, which is a constant
 
     def evaluate(self, model):
         "Zero-shot accuracy, 0..1, on 1,000 validation scenes: whole, and the object's box alone."

@@ -8,6 +8,7 @@ __all__ = ['HELD_OUT', 'SEEN', 'STYLES_SEEN', 'CASES', 'oracle_edits', 'wanted',
            'compare_rules', 'try_scenes', 'main']
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #ac8d358d
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 import argparse, json, os
 from pathlib import Path
@@ -33,7 +34,7 @@ from ..losses.text import clip_loss
 from .clip import encode_texts
 from .scenes import SEEDS, Layout, Scene, caption, describe, draw_scene, render
 from .sprites import CELL, CONCEPTS, STYLES, sprite
-from .training import Recipe
+from .training import Recipe, half_precision
 from .weights import weights_folder
 from ..proposals import proposal_sizes, propose, roi_features
 from ..ranking import scores
@@ -109,7 +110,7 @@ def prepare(
     path.parent.mkdir(parents=True, exist_ok=True)
     known = load_file(path) if path.exists() else {}
     while (done := len(known['wanted']) if known else 0) < len(seeds):
-        with torch.autocast('cpu', torch.bfloat16):
+        with half_precision():
             rows = [observe_seed(s, vit, clip) for s in tqdm(seeds[done:done + chunk], desc=f'tables from {done} of {len(seeds)}', leave=False)]
         fresh = {k: torch.stack([r[k] for r in rows]) for k in rows[0]}
         fresh = {k: v.half() if v.is_floating_point() else v for k, v in fresh.items()}
@@ -271,8 +272,8 @@ def compare_rules(trials: list) -> dict:      # rule -> mean of every measure
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #66290194
 def try_scenes(models, network, case: str, seeds: Iterable, oracle: bool = True, progress: bool = False, **steps) -> list:      # of Trial
-    "The scenes of a case; what the oracle's tables need is encoded in bfloat16."
-    with torch.autocast('cpu', torch.bfloat16, enabled=oracle):
+    "The scenes of a case; what the oracle's tables need is encoded in half precision."
+    with half_precision() if oracle else nullcontext():
         return [try_scene(models, network, s, *CASES[case], oracle=oracle, **steps) for s in tqdm(list(seeds), desc=case, disable=not progress, leave=False)]
 
 def main():
