@@ -12,7 +12,7 @@ import hashlib, time
 
 import torch
 
-from .baselines import BASELINES, Outcome, Task, best_of, paper_score, run_baseline
+from .baselines import BASELINES, Outcome, Task, best_of, run_baseline
 from .diffedit import diffedit_box
 from ..clip import ImageFeatures
 from ..config import CHOICES, Config
@@ -60,8 +60,8 @@ def run_shared(models, task: Task, config: Config) -> Outcome:
     hits, misses = models.cache.hits, models.cache.misses
     result = models.run(task.image, task.prompt, task.source, replace(config, seed=task.seed))
     seconds = charged(models, result, models.cache.hits - hits, models.cache.misses - misses)
-    table = result.table.score(replace(config, source_weight=0))
-    return Outcome(result.box, paper_score(result), result.candidates[0].edit, result.num_edits, seconds, table[result.table.valid].max().item())
+    best, table = result.candidates[0], result.table.score(result.config)
+    return Outcome(result.box, best.score, best.edit, result.num_edits, seconds, table[result.table.valid].max().item())
 
 # %% ../../nbs/api/bench/04_methods.ipynb #d4b6cc25
 def _variant(**changes) -> Callable:
