@@ -44,7 +44,7 @@ def chosen_presets(given: list) -> list:        # of names
 def check_options(args) -> list:        # names of methods, or None for all
     "Refuse what cannot be, before any model is loaded. Raises `ValueError`."
     if not 1 <= args.scenes <= 100_000 or not 1 <= args.seeds <= 1000:
-        raise ValueError(f'expected --scenes from 1 to 100000 and --seeds from 1 to 1000, got {args.scenes} and {args.seeds}')
+        raise ValueError(f'expected --scenes from 1 to 100000 and --seeds from 1 to 1000, got {args.scenes} and {args.seeds}; without them the small benchmark is run')
     if args.methods is None: return None
     from regionedit.bench.methods import METHODS
     names = list(dict.fromkeys(n for n in args.methods.split(',') if n))
