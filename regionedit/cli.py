@@ -86,6 +86,7 @@ def add_train_command(commands):
     option(train, 'resume', action='store_true', help='go on from the last checkpoint')
     option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not with random numbers: clip, diffusion and maskgit')
     option(train, 'lr', type=float, help="highest learning rate (default: the recipe's)")
+    option(train, 'keep', type=float, default=0., help='share of the weights begun with in the result, 0 to 1: what was known is forgotten less (default: 0)')
     option(train, 'out', default='training', type=Path, help='folder for checkpoints and weights (default: training)')
 
 # %% ../nbs/api/15_cli.ipynb #bb9cfaa7
@@ -149,6 +150,8 @@ def command_train(args) -> int:
     from importlib import import_module
     if not 0 < args.minutes < 100_000: raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the time you have')
     if args.lr is not None and not 0 < args.lr < 1: raise ValueError(f'expected --lr between 0 and 1, got {args.lr}; a few times 1e-4 goes on gently from trained weights')
+    if not 0 <= args.keep < 1: raise ValueError(f'expected --keep from 0 to below 1, got {args.keep}; 0 keeps nothing of the weights begun with')
+    if args.keep and not (args.start or args.resume): raise ValueError('expected --start with --keep, got none; say which weights are kept')
     check_out(args.out)
     from regionedit.pocket.training import fit
     from regionedit.pocket.weights import weights_folder
@@ -157,7 +160,7 @@ def command_train(args) -> int:
     if args.lr: recipe.lr = args.lr
     if args.start and args.resume: raise ValueError('expected --start or --resume, got both; --resume goes on with what --start began')
     start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
-    card = fit(recipe, args.out/args.model, args.minutes, args.resume, start)
+    card = fit(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep)
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
     return 0
 

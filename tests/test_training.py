@@ -78,7 +78,15 @@ def test_it_starts_from_weights(clock, tmp_path):
     weights = tmp_path/'first'/'weights'
     card = fit(Line(clock), tmp_path/'second', 0, start=weights, progress=False)
     assert card['steps'] == 0 and same(load_file(tmp_path/'second'/'weights'/'line.safetensors'), load_file(weights/'line.safetensors'))
-    assert card['command'].endswith(f'--start {weights} --lr 0.05')
+    assert card['command'].endswith(f'--start {weights} --lr 0.05 --keep 0')
+
+def test_it_keeps_a_share_of_the_weights_it_began_with(clock, tmp_path):
+    run(clock, tmp_path/'first')
+    before = load_file(tmp_path/'first'/'weights'/'line.safetensors')
+    for name, keep in (('all', 0.), ('some', .25)): card = fit(Line(clock), tmp_path/name, 1, start=tmp_path/'first'/'weights', keep=keep, progress=False)
+    after, mixed = (load_file(tmp_path/name/'weights'/'line.safetensors') for name in ('all', 'some'))
+    assert not same(before, after) and card['command'].endswith('--keep 0.25')
+    for k in before: assert torch.allclose(mixed[k], .25 * before[k] + .75 * after[k])
 
 def test_a_recipe_that_cannot_start_from_weights_says_so(tmp_path):
     class Other(Line): load = Recipe.load
