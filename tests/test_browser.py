@@ -47,7 +47,7 @@ CASES = {
                           "AttentionExplorer(load_vit(weights_folder('vit')), example('apple'))",
                   [press('layer', 'ArrowLeft', 2), press('mass', 'ArrowRight', 3), press('x', 'ArrowLeft', 9), click('add'), patch(5, 9)]),
     'regions': (RESULT + "from regionedit.widgets.regions import RegionExplorer\nRegionExplorer(result)",
-                [press('anchor', 'ArrowRight'), click('←'), lambda page: page.locator('.widget-gridbox button').nth(9).click(), choose('edit', 'as the editor made it')]),
+                [press('anchor', 'ArrowLeft'), click('←'), lambda page: page.locator('.widget-gridbox button').nth(9).click(), choose('edit', 'as the editor made it')]),
     'learning': (RESULT + "from regionedit.widgets.learning import LearningPlayer\nLearningPlayer(result)",
                  [press('step', 'ArrowLeft', 4), play, click('rloo'), choose('curves', 'loss terms'), choose('anchor', '1')]),
     'ranking': (RESULT + "from regionedit.widgets.ranking import RankingExplorer\nRankingExplorer(result)",
