@@ -87,6 +87,7 @@ def test_it_keeps_a_share_of_the_weights_it_began_with(clock, tmp_path):
     after, mixed = (load_file(tmp_path/name/'weights'/'line.safetensors') for name in ('all', 'some'))
     assert not same(before, after) and card['command'].endswith('--keep 0.25')
     for k in before: assert torch.allclose(mixed[k], .25 * before[k] + .75 * after[k])
+    with pytest.raises(ValueError, match='a run that began with weights'): fit(Line(clock), tmp_path/'first', 0, resume=True, keep=.25, progress=False)
 
 def test_a_recipe_that_cannot_start_from_weights_says_so(tmp_path):
     class Other(Line): load = Recipe.load

@@ -130,6 +130,7 @@ def fit(
     optimizer = torch.optim.AdamW(trainable, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
     ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
     state = load_checkpoint(checkpoint, model, ema, optimizer) if resume else dict(step=0, seconds=0., start=str(start or ''))
+    if keep and not state.get('start'): raise ValueError('expected with keep a run that began with weights, got one that began with random numbers; leave --keep out')
     _run(recipe, model, ema, optimizer, state, minutes * 60, checkpoint, progress, device)
     model.load_state_dict(ema)
     if keep: mix_in(recipe, model, Path(state['start']), keep)
