@@ -210,11 +210,6 @@ class ClipRecipe(Recipe):
         return clip_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
                          batch['index'], model.logit_scale.exp().clamp(max=100))
 
-    def load(self, model, folder):
-        "Go on from weights as `save` writes them."
-        from safetensors.torch import load_file
-        model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)      # all but the causal mask, which is a constant
-
     def evaluate(self, model):
         "Zero-shot accuracy, 0..1, on 1,000 validation scenes: whole, and the object's box alone."
         scenes = [draw_scene(s, num_objects=1) for s in SEEDS['validation'][:1000]]
@@ -232,3 +227,11 @@ class ClipRecipe(Recipe):
         (Path(folder)/'open_clip_config.json').write_text(json.dumps(config, indent=1))
         tensors = {k: compact(k, v).contiguous() for k, v in model.state_dict().items() if k != 'attn_mask'}
         save_file(tensors, Path(folder)/'open_clip_model.safetensors')
+
+# %% ../../nbs/api/pocket/04_clip.ipynb #c11f0a02
+def _load(self, model: nn.Module, folder: Path):
+    "Go on from weights as `save` writes them."
+    from safetensors.torch import load_file
+    model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)      # all but the causal mask, which is a constant
+
+ClipRecipe.load = _load
