@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import regionedit.cli as cli
+from regionedit.amortised import TextRegionNetwork
 from regionedit.bench import command, rows as bench_rows
 from regionedit.bench.baselines import BASELINES, Outcome, Task
 from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
@@ -123,6 +124,11 @@ def test_settings_follow_the_weights(models, judge):
     with torch.no_grad(): models.vit.cls_token += 1
     assert settings_of(models, judge, CONFIG) != before
 
+def test_settings_follow_the_region_network(models, judge):
+    before = settings_of(models, judge, CONFIG)
+    models.rgn = TextRegionNetwork(8, 16, width=16, layers=1, heads=2)
+    assert settings_of(models, judge, CONFIG) != before
+
 def test_another_file_is_refused(tmp_path):
     (tmp_path/'bench.csv').write_text('a,b\n1,2\n')
     with pytest.raises(ValueError, match='expected the columns'): read_rows(tmp_path/'bench.csv')
@@ -161,6 +167,7 @@ def test_wins_by_scene():
 def test_goals_by_hand():
     found = goals(made_up(ours=.6, truth=.8, halving_16=.6, random_random=.1), 'p')
     assert found['success of ours / of the true box']['value'][0] == pytest.approx(.75) and not found['success of ours / of the true box']['reached']
+    assert found['best edit of halving-16 / best of the full table']['value'] == pytest.approx((1, 1, 1)) and found['best edit of halving-16 / best of the full table']['reached']
     assert found['score of halving-16 / best of the full table']['value'] == pytest.approx((.9, .9, .9)) and not found['score of halving-16 / best of the full table']['reached']
     assert found['two objects, box on the named one']['value'][0] == pytest.approx(.5)
     assert found['ours beats random-random (lower end)']['reached'] == (found['ours beats random-random (lower end)']['value'][1] >= .5)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from regionedit.budget import SEARCHES, Account, fill_within, halving, next_box
+from regionedit.budget import SEARCHES, Account, fill_within, halving, next_box, screening
 from regionedit.config import CHOICES, Config
 from regionedit.editor import RegionEditor
 from regionedit.estimators import ESTIMATORS
@@ -58,10 +58,26 @@ def test_shared_boxes_are_asked_for_once():
         assert torch.equal(account.known(), torch.tensor([1., 2., 3., 4.])[index])
 
 def test_the_next_box_is_a_neighbour_of_the_best():
-    assert next_box(torch.full((7,), -INF)) == 4
-    assert next_box(torch.tensor([-INF, -INF, .5, -INF])) == 3
-    assert next_box(torch.tensor([-INF, -INF, .5, .4])) == 1
-    assert next_box(torch.tensor([-INF, .1, .5, .4])) == 0
+    assert next_box(torch.full((7,), -INF), 5) == 5
+    assert next_box(torch.tensor([-INF, -INF, .5, -INF]), 1) == 3
+    assert next_box(torch.tensor([-INF, -INF, .5, .4]), 0) == 1
+    assert next_box(torch.tensor([-INF, .1, .5, .4]), 3) == 0
+
+def test_screening_asks_where_most_is_known_to_be_good():
+    prior = torch.tensor([[.1, .2, .0], [.5, .1, .4], [.3, .3, .2]])
+    assert screening(Account(torch.arange(9).view(3, 3), 5, None, prior)) == [(1, 0), (2, 0), (0, 1)]
+    assert screening(Account(torch.arange(9).view(3, 3), 5, None)) == [(0, 2), (1, 2), (2, 2)]
+
+@pytest.mark.parametrize('preview', [False, True])
+def test_halving_with_a_prior_keeps_every_promise(preview):
+    scores, asked = hills(2), []
+    def look(ids, preview): asked.extend((u, preview) for u in ids); return scores.flatten()[ids].tolist()
+    for budget in (1, 2, 5, 16, 56):
+        asked.clear()
+        account = Account(torch.arange(56).view(8, 7), budget, look, prior=hills(9).float())
+        halving(account, preview)
+        assert account.left == 0 and len(asked) == len(set(asked)) == budget and account.full
+    assert {u for u, p in asked if not p} == set(account.full)
 
 def test_halving_round_by_round():
     scores = torch.tensor([[0., 1, 2, 3, 4, 4.5, 6], [9, 8, 7, 6, 5, 4, 3], [0] * 7, [1] * 7], dtype=torch.float)
@@ -77,6 +93,15 @@ def test_halving_with_previews_confirms_the_survivors():
     assert asked[0] == ([i * 7 + 4 for i in range(8)], True)
     assert asked[1] == ([i * 7 + 4 for i in best[:4]], False) and all(not p for _, p in asked[1:])
     assert len(account.full) == 8
+
+def test_a_prior_that_is_right_saves_edits():
+    "With the values themselves as prior the best box is the first that is looked at."
+    for s in range(20):
+        scores = hills(s).float()
+        account, asked = account_of(scores, 8)
+        account.prior = scores
+        halving(account)
+        assert asked[0][0][0] == scores.argmax() and account.known().max() == scores.max()
 
 def test_halving_finds_more_than_chance():
     found = {name: np.mean([_reached(SEARCHES[name], hills(s), s) for s in range(40)]) for name in SEARCHES}
@@ -116,6 +141,22 @@ def test_what_is_searched_for_is_a_low_loss(monkeypatch):
     order.clear()
     fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=6, lambda_clip=0, lambda_dir=1, source_weight=0))
     assert order[4:] == [tuple(boxes[3, 0].tolist()), tuple(boxes[2, 0].tolist())]
+
+def test_the_evidence_is_asked_for_before_any_edit(monkeypatch):
+    "The source is seen best in the smaller box of the third anchor: that is the first edit."
+    import regionedit.budget as module
+    boxes = torch.tensor([[[4 * i, 4 * i, 4 * i + s, 4 * i + s] for s in (6, 9)] for i in range(4)])
+    asked, order = [], []
+    def evidence(clip, image, boxes, source): asked.append(boxes); return torch.tensor([float(b[0] == 8 and b[2] == 14) for b in boxes])
+    def measure(clip, image, edits, *texts):
+        assert asked
+        order.extend(e.box for e in edits)
+        x = torch.zeros(len(edits))
+        return dict(clip=x, dir=x, str=x), x, x
+    monkeypatch.setattr(module, 'source_evidence', evidence); monkeypatch.setattr(module, 'measure', measure)
+    monkeypatch.setattr(module, 'with_evidence', lambda table, *rest: table)
+    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=5))
+    assert len(asked) == 1 and len(asked[0]) == 8 and order[0] == (8, 8, 14, 14) and order[4] == (8, 8, 17, 17)
 
 # with an editor
 

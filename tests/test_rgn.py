@@ -7,11 +7,12 @@ import torch
 from PIL import Image
 
 from regionedit.amortised import Sight, TextRegionNetwork
+from regionedit.config import Config
 from regionedit.pocket import rgn
 from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, oracle_edits, outcome, prepare, rules, texts_for, wanted
 from regionedit.pocket.scenes import Layout, Object, draw_scene, render
 from regionedit.pocket.sprites import CONCEPTS, STYLES, sprite
-from regionedit.table import TERMS, EditTable, loss_terms, measure
+from regionedit.table import EditTable, measure, with_evidence
 from stubs import StubClip
 
 def numbers(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -55,11 +56,15 @@ def test_losses_from_kept_features_are_those_of_the_table():
     scene = draw_scene(5, num_objects=1)
     boxes = [(0, 0, 60, 60), (20, 30, 80, 90), (64, 64, 128, 128)]
     edits, clip = oracle_edits(scene, boxes, 'bus', 'noto'), StubClip()
-    terms, _, _ = measure(clip, scene.image, edits, 'a bus', 'a cat')
+    terms, s_t2i, s_i2i = measure(clip, scene.image, edits, 'a bus', 'a cat')
     seen = clip.encode_images([scene.image] + [e.paste(scene.image) for e in edits])
     prompt, source = clip.encode_texts(['a bus', 'a cat'])
-    kept = dict(edits=seen.pooled[None, 1:], picture=seen.pooled[None, 0], str=terms['str'][None])
-    torch.testing.assert_close(losses_of(kept, prompt[None], source[None])[0], sum(terms[t] for t in TERMS))
+    crops = clip.encode_images([scene.image.crop(b) for b in boxes]).pooled
+    kept = dict(edits=seen.pooled[None, 1:], crops=crops[None], picture=seen.pooled[None, 0], str=terms['str'][None])
+    table = EditTable(torch.tensor([boxes]), torch.arange(3)[None], edits, {t: v[None] for t, v in terms.items()}, s_t2i[None], s_i2i[None])
+    table = with_evidence(table, clip, scene.image, 'a cat', Config())
+    torch.testing.assert_close(losses_of(kept, prompt[None], source[None])[0], table.loss(Config())[0])
+    assert table.s_src.ne(0).all()
 
 def test_tables_are_made_once(tmp_path, monkeypatch):
     made = []
@@ -91,12 +96,12 @@ def test_it_learns_where_the_text_points():
 def test_rules_and_outcome_by_hand():
     boxes = torch.tensor([[[0, 0, 4, 4], [0, 0, 8, 8], [0, 0, 12, 12]], [[20, 20, 24, 24], [18, 18, 26, 26], [16, 16, 28, 28]]])
     terms = dict(clip=torch.tensor([[.3, .2, .9], [.4, .1, .3]]), dir=torch.zeros(2, 3), str=torch.zeros(2, 3))
-    table = EditTable(boxes, torch.arange(6).view(2, 3), (), terms, torch.tensor([[.1, .2, .3], [.1, .25, .2]]), torch.full((2, 3), .5))
-    trial = Trial((18, 18, 26, 26), table, torch.tensor([[0., 5., 0.], [0., 0., 1.]]), torch.tensor([[.1, .2, .3], [.1, .2, .1]]))
+    table = EditTable(boxes, torch.arange(6).view(2, 3), (), terms, torch.tensor([[.1, .2, .3], [.1, .25, .2]]), torch.full((2, 3), .5), s_src=torch.tensor([[.1, .2, .3], [.1, .2, .1]]))
+    trial = Trial((18, 18, 26, 26), table, torch.tensor([[0., 5., 0.], [0., 0., 1.]]))
     found = {name: (a.tolist(), j.tolist()) for name, (a, j) in rules(trial).items()}
     assert found['full table'] == ([0, 1], [1, 1]) and found['amortised'] == ([0], [1]) == found['amortised, 1 edit'] and found['amortised, all anchors'] == ([0, 1], [1, 2])
     assert found['crop similarity, 1 edit'] == ([0], [2]) and found['middle box, first anchor'] == ([0], [1])
-    full = outcome(trial, *rules(trial)['full table'])      # score 2 * .25 + .5 = 1 of at most 1.1; the mean is 2 * 1.15 / 6 + .5
-    mean = 2 * 1.15 / 6 + .5
-    assert full == pytest.approx(dict(of_best=1 / 1.1, of_full=1, above_mean=(1 - mean) / (1.1 - mean), on_named=1, iou=1, edits=2))
+    full = outcome(trial, *rules(trial)['full table'])      # score 2 * .25 + .5 + 2 * .2 = 1.4 of at most 1.7
+    mean = (.9 + 1.3 + 1.7 + .9 + 1.4 + 1.1) / 6
+    assert full == pytest.approx(dict(of_best=1.4 / 1.7, of_full=1, above_mean=(1.4 - mean) / (1.7 - mean), on_named=1, iou=1, edits=2))
     assert outcome(trial, *rules(trial)['amortised'])['on_named'] == 0

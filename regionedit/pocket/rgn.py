@@ -24,6 +24,7 @@ from ..amortised import Sight, TextRegionNetwork, choices, clip_in_boxes, forese
 from ..anchors import choose_anchors
 from ..attention import attend, load_vit
 from ..clip import load_clip
+from ..config import Config
 from ..core import box_iou, contains
 from ..editors.base import Edit
 from ..gradients import entropy, exact_loss
@@ -37,8 +38,7 @@ from .sprites import CELL, CONCEPTS, STYLES, sprite
 from .training import Recipe, half_precision
 from .weights import weights_folder
 from ..proposals import proposal_sizes, propose, roi_features
-from ..ranking import scores
-from ..table import EditTable, distinct, fill_table, measure
+from ..table import EditTable, distinct, fill_table, measure, with_evidence
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #65ab690e
 HELD_OUT = CONCEPTS[5::12]                  # neither shown nor asked for in training
@@ -86,9 +86,8 @@ def observe(
     "What the network is shown of the boxes, and what decides their losses whatever the texts are."
     sight = dict(vit=roi_features(attention.features, boxes, scene.image.size).mean((-1, -2)), clip=clip_in_boxes(clip, scene.image, boxes), place=places(boxes, attention))
     seen = clip.encode_images([scene.image] + [e.paste(scene.image) for e in edits])
-    _, _, s_i2i = scores(seen.pooled[1:], seen.tokens[1:], seen.tokens[0], seen.pooled[0])
-    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, boxes=boxes.flatten(0, 1).short(), picture=seen.pooled[0], edits=seen.pooled[1:],
-                s_i2i=s_i2i, str=structure_loss(seen.tokens[1:], seen.tokens[0]))
+    crops = clip.encode_images([scene.image.crop(b) for b in boxes.flatten(0, 1).tolist()]).pooled
+    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, picture=seen.pooled[0], edits=seen.pooled[1:], crops=crops, str=structure_loss(seen.tokens[1:], seen.tokens[0]))
 
 def observe_seed(seed: int, vit, clip) -> dict:
     "The training scene of a seed, with an edit in every box."
@@ -133,12 +132,13 @@ def texts_for(
     return prompt, describe(rng, layout.objects[number]), number
 
 def losses_of(
-    table: dict,            # of `observe`, stacked: edits (n p e), picture (n e), str (n p)
+    table: dict,            # of `observe`, stacked: edits, crops (n p e), picture (n e), str (n p)
     prompt: torch.Tensor, source: torch.Tensor,     # (n e) float: features of the texts
-) -> torch.Tensor:          # (n p) float, LR eq. 3 with equal weights
-    "The loss of every edit under any texts."
+) -> torch.Tensor:          # (n p) float, LR eq. 3 less the evidence for the source, with the default weights
+    "The loss of every edit under any texts, as `EditTable.loss` has it."
     rows = [direction_loss(*row) + clip_loss(row[0], row[2]) for row in zip(table['edits'].float(), table['picture'].float(), prompt, source)]
-    return torch.stack(rows) + table['str'].float()
+    seen = (table['crops'].float() @ source[:, :, None])[..., 0]
+    return torch.stack(rows) + table['str'].float() - Config.source_weight * seen
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #2689ef53
 @torch.no_grad()
@@ -197,14 +197,8 @@ class RgnRecipe(Recipe):
 class Trial:
     "A picture with its texts and its full table, and what the world knows."
     truth: tuple            # XYXY, of the object that the source names
-    table: EditTable        # full
+    table: EditTable        # full, with the evidence for the source
     logits: torch.Tensor    # (k m), of the network
-    similar: torch.Tensor   # (k m), cosine of the source text with each box cut out
-
-    @property
-    def score(self) -> torch.Tensor:        # (k m) float
-        "LR eq. 7 with the paper's weights, 2 and 1."
-        return 2 * self.table.s_t2i + self.table.s_i2i
 
 CASES = {       # name -> arguments of `draw_scene`, does the prompt tell of the others
     'one object': (dict(num_objects=1, concepts=SEEN, styles=STYLES_SEEN), None),
@@ -230,25 +224,25 @@ def try_scene(
     prompt, source, number = texts_for(rng, scene.layout, what['name'], whole)
     attention = attend(models.vit, scene.image)
     boxes = propose(choose_anchors(attention), proposal_sizes(), scene.image.size)
-    flat = [tuple(b) for b in boxes.flatten(0, 1).tolist()]
     if oracle:
-        edits, (_, index) = oracle_edits(scene, distinct(boxes)[0], **what), distinct(boxes)
+        unique, index = distinct(boxes)
+        edits = oracle_edits(scene, unique, **what)
         terms, *similar = measure(models.clip, scene.image, edits, prompt, source)
         table = EditTable(boxes, index, edits, {t: v[index] for t, v in terms.items()}, *(v[index] for v in similar))
     else: table = fill_table(scene.image, boxes, prompt, source, models.editor, models.clip, seed, **steps)
+    table = with_evidence(table, models.clip, scene.image, source, Config())
     logits = foresee(network, models.clip, scene.image, boxes, attention, roi_features(attention.features, boxes, scene.image.size), prompt, source)
-    crops = models.clip.encode_images([scene.image.crop(b) for b in flat]).pooled
-    return Trial(scene.objects[number].box, table, logits, (crops @ models.clip.encode_texts([source])[0]).view(boxes.shape[:2]))
+    return Trial(scene.objects[number].box, table, logits)
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #7182940b
 def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are edited
     "What each rule edits; the best score among them is its result."
-    k, m = trial.logits.shape
-    loss, everywhere = sum(trial.table.terms.values()), torch.arange(k)
+    (k, m), similar = trial.logits.shape, trial.table.s_src
+    loss, everywhere = trial.table.loss(Config()), torch.arange(k)
     one = lambda values: tuple(torch.tensor([i]) for i in divmod(values.argmax().item(), m))
     own = {name: choices(trial.logits, count) for name, count in (('amortised', None), ('amortised, 1 edit', 1), ('amortised, all anchors', k))}
     return dict({'full table': (everywhere, loss.argmin(1))}, **{name: (a, chosen[a]) for name, (a, chosen) in own.items()},
-                **{'crop similarity, 1 edit': one(trial.similar), 'crop similarity, all anchors': (everywhere, trial.similar.argmax(1)),
+                **{'crop similarity, 1 edit': one(similar), 'crop similarity, all anchors': (everywhere, similar.argmax(1)),
                    'middle box, all anchors': (everywhere, torch.full((k,), m // 2)), 'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})
 
 def outcome(
@@ -256,10 +250,11 @@ def outcome(
     anchors: torch.Tensor, chosen: torch.Tensor,    # (n) long each: the entries that a rule edits
 ) -> dict:                  # measure -> number
     "The result of a rule beside the full table's and the truth."
-    score, best = trial.score, trial.score.max()
+    score = trial.table.score(Config())
+    best = score.max()
     i = score[anchors, chosen].argmax()
     box, reached = tuple(trial.table.boxes[anchors[i], chosen[i]].tolist()), score[anchors[i], chosen[i]]
-    full = score[torch.arange(len(score)), sum(trial.table.terms.values()).argmin(1)].max()
+    full = score[torch.arange(len(score)), trial.table.loss(Config()).argmin(1)].max()
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     return dict(of_best=(reached / best).item(), of_full=(reached / full).item(), above_mean=((reached - score.mean()) / (best - score.mean())).item(),
                 on_named=float(contains(trial.truth, centre)), iou=box_iou(box, trial.truth), edits=len(anchors))
