@@ -175,8 +175,9 @@ def foreseen(
     table: EditTable, config: Config,
 ) -> Trajectory:                # of one state; terms are NaN at anchors that were not edited
     "The choice as the learner would record it."
-    if (config.lambda_clip, config.lambda_dir, config.lambda_str) != (1, 1, 1):
-        warnings.warn('the amortised network was trained with loss weights of 1: others do not change its choice', stacklevel=4)
+    trained = Config()
+    if any(getattr(config, w) != getattr(trained, w) for w in ('lambda_clip', 'lambda_dir', 'lambda_str', 'source_weight')):
+        warnings.warn('the amortised network was trained with the default weights of losses and source: others do not change its choice', stacklevel=4)
     k, chosen = torch.arange(len(logits)), logits.argmax(1)
     terms, edited = torch.stack([table.terms[t][k, chosen] for t in TERMS], -1), table.valid[k, chosen]
     return Trajectory(logits.softmax(-1)[None], chosen[None], table.boxes[k, chosen][None], terms[None], table.loss(config)[k, chosen][edited].mean()[None])

@@ -116,12 +116,12 @@ def test_a_trajectory_of_one_state():
     logits = torch.tensor([[0., 1.], [3., 0.], [0., -2.]])
     config = Config(budget=2, source_weight=0)
     table = fill_chosen(logits, picture(30, 24), BOXES, 'a rocket', 'a cat', StubEditor(), StubClip(), config)
-    t = foreseen(logits, table, config)
+    with pytest.warns(UserWarning, match='default weights'): t = foreseen(logits, table, config)
     assert len(t) == 1 and t.chosen.tolist() == [[1, 0, 0]] and t.boxes[0].tolist() == [BOXES[0, 1].tolist(), BOXES[1, 0].tolist(), BOXES[2, 0].tolist()]
     torch.testing.assert_close(t.probabilities[0].sum(-1), torch.ones(3))
     assert t.terms[0, :2].isfinite().all() and t.terms[0, 2].isnan().all()
     assert t.expected_loss.item() == pytest.approx(t.terms[0, :2].sum(-1).mean().item())
-    with pytest.warns(UserWarning, match='loss weights'): foreseen(logits, table, Config(lambda_dir=2.))
+    with pytest.warns(UserWarning, match='default weights'): foreseen(logits, table, Config(lambda_dir=2.))
 
 # in the editor
 

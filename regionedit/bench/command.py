@@ -14,7 +14,7 @@ import json, sys, time
 from ..core import ModelNotAvailable, check_out
 
 # %% ../../nbs/api/bench/07_command.ipynb #9d3400cb
-SCENES, SEEDS_EACH = 5, 2       # of the small benchmark
+SCENES, SEEDS_EACH = 3, 2       # of the small benchmark
 
 def add_bench_command(
     commands,               # what `add_subparsers` returned
