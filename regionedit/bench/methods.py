@@ -70,7 +70,7 @@ def _variant(**changes) -> Callable:
 METHODS |= {'ours': _variant(estimator='exact'), 'paper-ranking': _variant(estimator='exact', source_weight=0)}
 for _name in CHOICES['estimator']:
     if _name != 'exact': METHODS[_name] = _variant(estimator=_name)
-METHODS |= {'halving-16': _variant(budget=16, search='halving'), 'random-16': _variant(budget=16, search='random')}
+METHODS |= {'amortised-1': _variant(estimator='amortised', budget=1), 'halving-16': _variant(budget=16, search='halving'), 'random-16': _variant(budget=16, search='random')}
 if 'patches' in CHOICES.get('mask', ()): METHODS['patches'] = _variant(mask='patches')
 
 def _of_baseline(name: str) -> Callable: return lambda models, task, config: run_baseline(name, models, task, config)

@@ -10,6 +10,7 @@ import argparse, json
 from pathlib import Path
 from typing import Iterable
 
+from ..config import Config
 from ..diagnosis import how_often, verdict
 from ..evidence import evidence, look_at
 from .measure import another
@@ -41,10 +42,11 @@ def main(argv: list = None):
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scenes', type=int, default=50)
     parser.add_argument('--split', choices=['validation', 'bench'], default='validation')
+    parser.add_argument('--source-weight', type=float, default=Config.source_weight, help=f'weight of the evidence for the source (default: {Config.source_weight:g}; 0 is the paper)')
     parser.add_argument('--rows', help='write the numbers of every scene here, JSON')
     args = parser.parse_args(argv)
     seeds = SEEDS[args.split][70_000:70_000 + args.scenes]
-    rows = failure_rows(RegionEditor.from_pretrained('pocket'), seeds)
+    rows = failure_rows(RegionEditor.from_pretrained('pocket'), seeds, source_weight=args.source_weight)
     if args.rows: Path(args.rows).write_text('[\n' + ',\n'.join(json.dumps({k: round(v, 3) for k, v in r.items()}) for r in rows) + '\n]\n')
     print(json.dumps(dict(scenes=len(rows), failed=sum(not verdict(r).startswith('It succeeded') for r in rows), rules=how_often(rows))))
 

@@ -86,8 +86,7 @@ def observe(
     "What the network is shown of the boxes, and what decides their losses whatever the texts are."
     sight = dict(vit=roi_features(attention.features, boxes, scene.image.size).mean((-1, -2)), clip=clip_in_boxes(clip, scene.image, boxes), place=places(boxes, attention))
     seen = clip.encode_images([scene.image] + [e.paste(scene.image) for e in edits])
-    crops = clip.encode_images([scene.image.crop(b) for b in boxes.flatten(0, 1).tolist()]).pooled
-    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, picture=seen.pooled[0], edits=seen.pooled[1:], crops=crops, str=structure_loss(seen.tokens[1:], seen.tokens[0]))
+    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, picture=seen.pooled[0], edits=seen.pooled[1:], str=structure_loss(seen.tokens[1:], seen.tokens[0]))
 
 def observe_seed(seed: int, vit, clip) -> dict:
     "The training scene of a seed, with an edit in every box."
@@ -132,12 +131,12 @@ def texts_for(
     return prompt, describe(rng, layout.objects[number]), number
 
 def losses_of(
-    table: dict,            # of `observe`, stacked: edits, crops (n p e), picture (n e), str (n p)
+    table: dict,            # of `observe`, stacked: edits, clip (n p e), picture (n e), str (n p)
     prompt: torch.Tensor, source: torch.Tensor,     # (n e) float: features of the texts
 ) -> torch.Tensor:          # (n p) float, LR eq. 3 less the evidence for the source, with the default weights
     "The loss of every edit under any texts, as `EditTable.loss` has it."
     rows = [direction_loss(*row) + clip_loss(row[0], row[2]) for row in zip(table['edits'].float(), table['picture'].float(), prompt, source)]
-    seen = (table['crops'].float() @ source[:, :, None])[..., 0]
+    seen = (table['clip'].float() @ source[:, :, None])[..., 0]
     return torch.stack(rows) + table['str'].float() - Config.source_weight * seen
 
 # %% ../../nbs/api/pocket/12_rgn.ipynb #2689ef53
@@ -240,7 +239,7 @@ def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are 
     (k, m), similar = trial.logits.shape, trial.table.s_src
     loss, everywhere = trial.table.loss(Config()), torch.arange(k)
     one = lambda values: tuple(torch.tensor([i]) for i in divmod(values.argmax().item(), m))
-    own = {name: choices(trial.logits, count) for name, count in (('amortised', None), ('amortised, 1 edit', 1), ('amortised, all anchors', k))}
+    own = {name: choices(trial.logits, count) for name, count in (('amortised', None), ('amortised, 2 edits', 2), ('amortised, 1 edit', 1))}
     return dict({'full table': (everywhere, loss.argmin(1))}, **{name: (a, chosen[a]) for name, (a, chosen) in own.items()},
                 **{'crop similarity, 1 edit': one(similar), 'crop similarity, all anchors': (everywhere, similar.argmax(1)),
                    'middle box, all anchors': (everywhere, torch.full((k,), m // 2)), 'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})
