@@ -7,6 +7,7 @@ __all__ = ['SEARCHES', 'Account', 'random_subset', 'screening', 'next_box', 'hal
            'fill_within']
 
 # %% ../nbs/api/09_budget.ipynb #3ab89e68
+from dataclasses import replace
 from typing import Callable, Optional
 
 import torch
@@ -116,12 +117,14 @@ def fill_within(
     steps, cache = config.num_inference_steps, EditCache() if cache is None else cache
     if config.budget is None: return with_evidence(fill_table(image, boxes, prompt, source, editor, clip, config.seed, cache, steps, config.guidance_scale, **kwargs), clip, image, source, config)
     (unique, index), made = distinct(boxes), {}
-    seen = config.source_weight * source_evidence(clip, image, unique, source) if config.source_weight else torch.zeros(len(unique))
+    seen = source_evidence(clip, image, unique, source) if config.source_weight else torch.zeros(len(unique))
+    prior = config.source_weight * seen
     def value_of(ids, preview):
         edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed, cache, config.preview_steps if preview else steps, config.guidance_scale, **kwargs)
         terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
         if not preview: made.update(zip(ids, zip(edits, torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1))))
-        return (seen[ids] - sum(getattr(config, f'lambda_{t}') * terms[t] for t in TERMS)).tolist()
-    account = Account(index, config.budget, value_of, seen[index] if config.source_weight else None)
+        return (prior[ids] - sum(getattr(config, f'lambda_{t}') * terms[t] for t in TERMS)).tolist()
+    account = Account(index, config.budget, value_of, prior[index] if config.source_weight else None)
     SEARCHES[config.search](account, config.preview_steps is not None, config.seed)
-    return with_evidence(partial_table(boxes, index, made, len(account.previews)), clip, image, source, config)
+    table = partial_table(boxes, index, made, len(account.previews))
+    return replace(table, s_src=seen[index].masked_fill(~table.known, torch.nan)) if config.source_weight else table

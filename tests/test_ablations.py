@@ -70,6 +70,7 @@ def test_books_are_saved_and_gone_on_with(models, judge, tmp_path, monkeypatch):
     make_books(models, judge, path, 2, CONFIG, progress=False)
     again = make_books(models, judge, path, 3, CONFIG, progress=False)
     assert made == [FIRST, FIRST + 1, FIRST + 2] and list(again) == [(s, 0) for s in made] == list(read_books(path)[0])
+    for key, book in read_books(path)[0].items(): assert torch.equal(book['boxes'], again[key]['boxes']) and book['boxes'].dtype == torch.long
     make_books(models, judge, path, 1, Config(alpha=9.), progress=False)
     assert made[3:] == [FIRST] and len(read_books(path)[0]) == 1, 'other settings: made again'
     assert read_books(tmp_path/'none') == ({}, '')

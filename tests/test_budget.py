@@ -154,8 +154,8 @@ def test_the_evidence_is_asked_for_before_any_edit(monkeypatch):
         x = torch.zeros(len(edits))
         return dict(clip=x, dir=x, str=x), x, x
     monkeypatch.setattr(module, 'source_evidence', evidence); monkeypatch.setattr(module, 'measure', measure)
-    monkeypatch.setattr(module, 'with_evidence', lambda table, *rest: table)
-    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=5))
+    table = fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None, Config(budget=5))
+    assert table.s_src[2, 0] == 1 and table.s_src.isnan().eq(~table.known).all() and table.s_src.nansum() == 1
     assert len(asked) == 1 and len(asked[0]) == 8 and order[0] == (8, 8, 14, 14) and order[4] == (8, 8, 17, 17)
 
 # with an editor

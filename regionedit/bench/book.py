@@ -95,7 +95,8 @@ def write_books(path: Path, books: dict, settings: str):     # books: (scene, no
     "Everything in one safetensors file, all of it or nothing."
     from safetensors.torch import save_file
     partial = Path(path).with_suffix('.partial')
-    save_file({f'{s}.{n}.{name}': v.contiguous() for (s, n), book in books.items() for name, v in book.items()}, partial, metadata=dict(settings=settings))
+    short = lambda v: (v.int() if v.dtype == torch.long else v).contiguous()        # pixels and numbers of boxes fit in 32 bits
+    save_file({f'{s}.{n}.{name}': short(v) for (s, n), book in books.items() for name, v in book.items()}, partial, metadata=dict(settings=settings))
     os.replace(partial, path)
 
 def read_books(path: Path) -> tuple:     # books, settings
@@ -106,7 +107,8 @@ def read_books(path: Path) -> tuple:     # books, settings
     with safe_open(path, 'pt') as f:
         for key in f.keys():
             scene, noise, name = key.split('.', 2)
-            books.setdefault((int(scene), int(noise)), {})[name] = f.get_tensor(key)
+            value = f.get_tensor(key)
+            books.setdefault((int(scene), int(noise)), {})[name] = value.long() if value.dtype == torch.int32 else value
         return dict(sorted(books.items())), f.metadata()['settings']
 
 # %% ../../nbs/api/bench/08_book.ipynb #288b04ab
