@@ -42,7 +42,8 @@ def random_sizes(
     size: tuple,                # (width, height) of the picture, pixels
     generator: torch.Generator,
 ) -> torch.Tensor:              # (k 4) long, XYXY pixels, half-open, not empty
-    "Width uniform in [0, W], height in [0, H], centred and cut at the border (LR, region ablation)."
+    """Width uniform in [0, W], height in [0, H], centred and cut at the border (LR, region
+    ablation)."""
     limit = torch.tensor(size, dtype=torch.double)
     half = torch.rand(len(centres), 2, generator=generator, dtype=torch.double) * limit / 2
     low = torch.minimum((centres.double() - half).round().clamp(min=0), limit - 1)
@@ -83,8 +84,9 @@ def best_of(
     config: Config,             # alpha, beta and what an edit needs
 ) -> tuple:                     # the Edit of the highest score, its score, distinct edits
     "Edit every distinct box and rank, as the method does (LR 3.3)."
-    table = fill_table(task.image, boxes[:, None], task.prompt, task.source, models.editor, models.clip, task.seed,
-                       num_inference_steps=config.num_inference_steps, guidance_scale=config.guidance_scale)
+    table = fill_table(task.image, boxes[:, None], task.prompt, task.source, models.editor,
+        clip=models.clip, seed=task.seed, num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale)
     table = with_evidence(table, models.clip, task.image, task.source, config)
     score = table.score(config)[:, 0]
     first = rank(score)[0]

@@ -21,14 +21,21 @@ def add_bench_command(
     option: Callable,       # `regionedit.cli.option`
 ):
     "Add `bench` to the command line."
-    bench = commands.add_parser('bench', help='measure the method beside others, on drawn scenes', description='Measure the method, its variants and its rivals on drawn scenes whose truth is known. Stop it whenever you like and go on with --resume.')
-    option(bench, 'preset', action='append', help='models: a name or a folder; several with commas, or given several times (default: the bundled ones)')
+    bench = commands.add_parser('bench', help='measure the method beside others, on drawn scenes',
+        description='Measure the method, its variants and its rivals on drawn scenes whose truth '
+        'is known. Stop it whenever you like and go on with --resume.')
+    option(bench, 'preset', action='append', help='models: a name or a folder; several with '
+        'commas, or given several times (default: the bundled ones)')
     option(bench, 'scenes', type=int, default=SCENES, help=f'number of scenes (default: {SCENES})')
-    option(bench, 'seeds', type=int, default=SEEDS_EACH, help=f'seeds of the noise for each scene (default: {SEEDS_EACH})')
+    option(bench, 'seeds', type=int, default=SEEDS_EACH, help='seeds of the noise for each scene '
+        f'(default: {SEEDS_EACH})')
     option(bench, 'methods', help='names with commas (default: all)')
-    option(bench, 'out', default='regionedit-bench', type=Path, help='folder for bench.csv and report.json (default: regionedit-bench)')
-    option(bench, 'resume', action='store_true', help='keep the rows that bench.csv has; without it the benchmark starts anew')
-    option(bench, 'json', action='store_true', help='print the report as one line of JSON and nothing else')
+    option(bench, 'out', default='regionedit-bench', type=Path,
+        help='folder for bench.csv and report.json (default: regionedit-bench)')
+    option(bench, 'resume', action='store_true', help='keep the rows that bench.csv has; without '
+        'it the benchmark starts anew')
+    option(bench, 'json', action='store_true', help='print the report as one line of JSON and '
+        'nothing else')
 
 # %% ../../nbs/api/bench/07_command.ipynb #c7f453a0
 def chosen_presets(given: list) -> list:        # of names
@@ -44,16 +51,20 @@ def chosen_presets(given: list) -> list:        # of names
 def check_options(args) -> list:        # names of methods, or None for all
     "Refuse what cannot be, before any model is loaded. Raises `ValueError`."
     if not 1 <= args.scenes <= 100_000 or not 1 <= args.seeds <= 1000:
-        raise ValueError(f'expected --scenes from 1 to 100000 and --seeds from 1 to 1000, got {args.scenes} and {args.seeds}; without them the small benchmark is run')
+        raise ValueError('expected --scenes from 1 to 100000 and --seeds from 1 to 1000, got '
+            f'{args.scenes} and {args.seeds}; without them the small benchmark is run')
     if args.methods is None: return None
     from regionedit.bench.methods import METHODS
     names = list(dict.fromkeys(n for n in args.methods.split(',') if n))
     unknown = [n for n in names if n not in METHODS]
-    if unknown or not names: raise ValueError(f'expected --methods out of {", ".join(METHODS)}, got {", ".join(unknown) or "none"}')
+    if unknown or not names:
+        raise ValueError(f'expected --methods out of {", ".join(METHODS)}, got '
+            f'{", ".join(unknown) or "none"}')
     return names
 
 # %% ../../nbs/api/bench/07_command.ipynb #32dfe3e2
-def fill_rows(preset: str, judge, path: Path, scenes: int, seeds: int, names: list = None, progress: bool = True):
+def fill_rows(preset: str, judge, path: Path, scenes: int, seeds: int, names: list = None,
+        progress: bool = True):
     "Make the rows that a preset lacks in `path`."
     from tqdm.auto import tqdm
     from regionedit.bench.methods import Remembering, methods_for
@@ -62,7 +73,8 @@ def fill_rows(preset: str, judge, path: Path, scenes: int, seeds: int, names: li
     models = RegionEditor.from_pretrained(preset)
     models.clip = Remembering(models.clip)
     able = [n for n in names or methods_for(models) if n in methods_for(models)]
-    with tqdm(total=scenes * seeds * len(able), desc=str(preset), unit='row', disable=not progress, file=sys.stderr) as bar:
+    with tqdm(total=scenes * seeds * len(able), desc=str(preset), unit='row', disable=not progress,
+            file=sys.stderr) as bar:
         run_rows(models, judge, path, scenes, seeds, able, bar=bar)
 
 # %% ../../nbs/api/bench/07_command.ipynb #fb280df8
@@ -87,8 +99,11 @@ def run_bench(
 def command_bench(args) -> int:
     "`regionedit bench`."
     names = check_options(args)
-    found = run_bench(chosen_presets(args.preset), args.out, args.scenes, args.seeds, names, args.resume, progress=not args.json)
+    found = run_bench(chosen_presets(args.preset), args.out, args.scenes, args.seeds, names,
+        args.resume, progress=not args.json)
     if args.json: print(json.dumps(found)); return 0
     from regionedit.bench.report import SURE, goals_markdown, markdown
-    print(markdown(found), markdown(found, SURE, interval=True), goals_markdown(found), f'{found["rows"]} rows of {found["scenes"]} scenes, {found["seconds"]:.0f} s now; see {args.out}/bench.csv', sep='\n\n')
+    print(markdown(found), markdown(found, SURE, interval=True), goals_markdown(found),
+        f'{found["rows"]} rows of {found["scenes"]} scenes, {found["seconds"]:.0f} s now; see '
+        f'{args.out}/bench.csv', sep='\n\n')
     return 0
