@@ -37,7 +37,7 @@ def bootstrap_means(
 def _ends(columns, figure: Callable, draws: int, level: float, seed: int) -> tuple:
     "Both ends by scipy, which asks for two scenes at least."
     if columns.shape[-1] == 1: return (figure(*columns, axis=-1),) * 2
-    return stats.bootstrap(columns, figure, n_resamples=draws, confidence_level=level,
+    return stats.bootstrap(columns, figure, n_resamples=draws, confidence_level=level, axis=-1,
         method='percentile', paired=len(columns) > 1, rng=seed).confidence_interval
 
 # %% ../../nbs/api/bench/02_intervals.ipynb #89cb5382

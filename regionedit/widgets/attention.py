@@ -9,6 +9,7 @@ __all__ = ['attend_layers', 'AttentionExplorer']
 from functools import partial
 
 from PIL import Image
+from fastcore.basics import patch
 import ipywidgets as widgets
 import torch
 
@@ -17,7 +18,8 @@ from ..method.attention import cls_attention, grid_size, vit_input
 from ..method.core import open_image, shown
 from ..plots.base import show_anchors, show_attention
 from ..plots.attention import mass_region, show_heads, show_mass
-from .base import Panel, ground, hint, new_axis, png, row, table_html, tall
+from .base import Panel, button, ground, hint, new_axis, png, row
+from .base import table_html, tall
 
 # %% ../../nbs/api/widgets/02_attention.ipynb #51c31cd1
 @torch.no_grad()
@@ -36,8 +38,7 @@ def attend_layers(
 
 # %% ../../nbs/api/widgets/02_attention.ipynb #ee9ef15b
 class AttentionExplorer(Panel):
-    """Layer, head and threshold of a ViT's attention; anchors by rule or by hand, in `anchors` (k
-    2) pixels. Raises `ValueError`."""
+    "A ViT's attention; anchors by rule or by hand, `anchors` (k 2) pixels. Raises `ValueError`."
     def __init__(
         self, vit,              # timm VisionTransformer
         image,                  # path or PIL picture
@@ -49,13 +50,13 @@ class AttentionExplorer(Panel):
         self.image, self.size = open_image(image), 3.6
         self.maps = attend_layers(vit, self.image)
         self._make_controls(num_anchors)
-        self.left, self.right, self.strip = self.view(self.size), self.view(self.size), self.view(2
-            * self.size + .04)
-        self.shape, self.rows = (self.size, self.size * tall(self.image)
-            + .3), [[self.left, self.right], [self.strip]]
+        sizes = self.size, self.size, 2 * self.size + .04
+        self.left, self.right, self.strip = map(self.view, sizes)
+        self.shape = self.size, self.size * tall(self.image) + .3
+        self.rows = [[self.left, self.right], [self.strip]]
         self.numbers = widgets.HTML()
-        self.watch(self.choose, self.layer, self.head, self.rule, self.count)
-        self.watch(self.draw, self.mass, self.x, self.y)
+        self.watch(self._choose, self.layer, self.head, self.rule, self.count)
+        self.watch(self._draw, self.mass, self.x, self.y)
         self.watch(self.draw_heads, self.layer)
         self.panel = widgets.VBox([hint(
             '<b>Where does the network look, and where would you put the anchors?</b> Left: the '
@@ -63,108 +64,6 @@ class AttentionExplorer(Panel):
             'Numbered dots are the anchors. Click a patch of the left picture to put an anchor '
             'there or take it away, or move the cross (x, y) and press <i>add</i>.'),
             row(widgets.VBox([row(self._clickable(), self.right), self.strip]), self._controls())])
-
-    def _make_controls(self, num_anchors: int):
-        layers, heads = self.maps.shape[:2]
-        w, h = self.image.size
-        self.layer = widgets.IntSlider(layers, 1, layers, description='layer')
-        self.head = widgets.Dropdown(options=[('mean', -1)] + [(str(i), i) for i in range(heads)],
-            value=-1, description='head')
-        self.mass = widgets.FloatSlider(.6, min=.05, max=1, step=.05, description='mass',
-            readout_format='.0%')
-        self.rule = widgets.Dropdown(options=list(METHODS), value='spread', description='rule')
-        cells = self.maps[0, 0].numel()
-        self.count = widgets.IntSlider(min(num_anchors, cells), 1, min(16, cells),
-            description='anchors')
-        self.x = widgets.IntSlider(w // 2, 0, w - 1, description='x')
-        self.y = widgets.IntSlider(h // 2, 0, h - 1, description='y')
-        for name, text, act in (('add', 'add', self._add), ('remove', 'remove', self._remove),
-                ('renew', 'as the rule', self.choose)):
-            button = widgets.Button(description=text,
-                layout=widgets.Layout(width='102px', margin='2px'))
-            button.on_click(lambda _, act=act: act())
-            setattr(self, name, button)
-
-    def _controls(self) -> widgets.VBox:
-        "The controls in groups."
-        def title(text): return widgets.HTML(f'<b>{text}</b>')
-        return widgets.VBox([title('Which attention'), self.layer, self.head, self.mass,
-            title('Anchors by rule'), self.rule, self.count,
-            title('Anchors by hand'), self.x, self.y,
-            widgets.HBox([self.add, self.remove, self.renew]), self.numbers])
-
-    def _clickable(self) -> widgets.GridBox:
-        "The left picture under its buttons, in `patches`."
-        rows, columns = (min(n, 20) for n in self.maps.shape[2:])
-        layout = widgets.Layout(width='auto', height='auto', min_width='0', margin='0', padding='0',
-            border='none')
-        self.patches = [[widgets.Button(layout=layout, style=dict(button_color='transparent'))
-            for _ in range(columns)] for _ in range(rows)]
-        for i, line in enumerate(self.patches):
-            for j, button in enumerate(line):
-                button.tabbable = False         # the tab key would need 256 steps to pass
-                button.on_click(lambda _, at=(i, j): self._click(*at))
-        (wide, high), ratio = (self.size, self.shape[1] - .3), self.image.height / self.image.width
-        x, y = (wide - min(wide, high / ratio)) / 2 / wide, (high
-            - min(high, wide * ratio)) / 2 / wide
-        over = widgets.Layout(grid_area='1 / 1 / 2 / 2', margin='2px',
-            padding=f'{100 * (y + .3 / wide):.2f}% {100 * x:.2f}% {100 * y:.2f}%',
-            overflow='hidden', height='0px', min_height='calc(100% - 4px)',
-            grid_template_columns=f'repeat({columns}, minmax(0, 1fr))',
-            grid_template_rows=f'repeat({rows}, minmax(0, 1fr))', grid_gap='0')
-        self.left.layout.grid_area = '1 / 1 / 2 / 2'
-        return widgets.GridBox([self.left, widgets.GridBox(sum(self.patches, []), layout=over)],
-            layout=widgets.Layout(overflow='hidden'))
-
-    def attention_shown(self) -> torch.Tensor:     # (gh gw), sums to 1
-        "The map of the layer and head that are set."
-        heads = self.maps[self.layer.value - 1]
-        return heads.mean(0) if self.head.value < 0 else heads[self.head.value]
-
-    def choose(self):
-        "Anchors by rule, from the map that is shown."
-        self.anchors = METHODS[self.rule.value](self.attention_shown(), self.count.value,
-            self.image.size)
-        self.draw()
-
-    def _cross(self) -> torch.Tensor:       # (1 2)
-        return torch.tensor([[self.x.value + .5, self.y.value + .5]])
-
-    def _add(self):
-        self.anchors = torch.cat([self.anchors, self._cross()])
-        self.draw()
-
-    def _remove(self):
-        if not len(self.anchors): return
-        nearest = (self.anchors - self._cross()).norm(dim=1).argmin()
-        self.anchors = self.anchors[torch.arange(len(self.anchors)) != nearest]
-        self.draw()
-
-    def _click(self, i: int, j: int):
-        "The cross goes to the middle of a patch; its anchors are taken away, or one is put there."
-        patch, before = torch.tensor(self.image.size) / torch.tensor(
-            [len(self.patches[0]), len(self.patches)]), (self.x.value, self.y.value)
-        here = ((self.anchors / patch).floor() == torch.tensor([j, i])).all(1)
-        middle = (torch.tensor([[j, i]]) + .5) * patch
-        self.anchors = self.anchors[~here] if here.any() else torch.cat([self.anchors, middle])
-        self.hold(**{name: min(int(v), getattr(self, name).max)
-            for name, v in zip('xy', middle[0].tolist())})
-        if before == (self.x.value, self.y.value): self.draw()
-
-    def draw(self):
-        "The two large drawings and the numbers."
-        attention, (x, y) = self.attention_shown(), self._cross()[0].tolist()
-        head = 'mean of the heads' if self.head.value < 0 else f'head {self.head.value}'
-        for view, show, title in ((self.left, show_attention, f'layer {self.layer.value}, {head}'),
-                (self.right, partial(show_mass, mass=self.mass.value),
-                f'{self.mass.value:.0%} of the attention')):
-            ax = show(self.image, attention, ax=ground(self.image, new_axis(*self.shape, top=.3)))
-            ax.set_title(title, fontsize=11)
-            ax.plot(x, y, '+', color='white', markersize=18, markeredgewidth=4)
-            ax.plot(x, y, '+', color='black', markersize=16, markeredgewidth=1.5)
-            show_anchors(self.image, self.anchors, ax)
-            view.value = png(ax)
-        self.numbers.value = table_html(self.facts())
 
     def facts(self) -> list:        # of (text, text)
         "What the pictures say in numbers."
@@ -178,11 +77,126 @@ class AttentionExplorer(Panel):
                 (f'patches that hold {self.mass.value:.0%}', f'{region.sum()} of {region.size}'),
                 ('anchors among them', f'{inside} of {len(self.anchors)}')]
 
-    def draw_heads(self):
-        "All heads of the layer."
-        maps = self.maps[self.layer.value - 1]
-        tiles, (w, h) = min(len(maps), 6), self.shape
-        width = 2 * self.size + .04
-        high = -(-len(maps) // tiles) * (min(width / tiles, 1.6) * (h - .3) / w + .26)
-        self.strip.value = png(show_heads(self.image, maps, new_axis(width, high),
-            [f'layer {self.layer.value}, head {i}' for i in range(len(maps))], tiles))
+# %% ../../nbs/api/widgets/02_attention.ipynb #ad57b5ff
+@patch
+def _make_controls(self: AttentionExplorer, num_anchors: int):
+    layers, heads = self.maps.shape[:2]
+    w, h = self.image.size
+    self.layer = widgets.IntSlider(layers, 1, layers, description='layer')
+    self.head = widgets.Dropdown(options=[('mean', -1)] + [(str(i), i) for i in range(heads)],
+        value=-1, description='head')
+    self.mass = widgets.FloatSlider(.6, min=.05, max=1, step=.05, description='mass',
+        readout_format='.0%')
+    self.rule = widgets.Dropdown(options=list(METHODS), value='spread', description='rule')
+    cells = self.maps[0, 0].numel()
+    self.count = widgets.IntSlider(min(num_anchors, cells), 1, min(16, cells),
+        description='anchors')
+    self.x = widgets.IntSlider(w // 2, 0, w - 1, description='x')
+    self.y = widgets.IntSlider(h // 2, 0, h - 1, description='y')
+    for name, text, act in (('add', 'add', self._add), ('remove', 'remove', self._remove),
+            ('renew', 'as the rule', self._choose)):
+        setattr(self, name, button(text, act, 102))
+
+@patch
+def _controls(self: AttentionExplorer) -> widgets.VBox:
+    "The controls in groups."
+    def title(text): return widgets.HTML(f'<b>{text}</b>')
+    return widgets.VBox([title('Which attention'), self.layer, self.head, self.mass,
+        title('Anchors by rule'), self.rule, self.count,
+        title('Anchors by hand'), self.x, self.y,
+        widgets.HBox([self.add, self.remove, self.renew]), self.numbers])
+
+# %% ../../nbs/api/widgets/02_attention.ipynb #10571554
+@patch
+def _clickable(self: AttentionExplorer) -> widgets.GridBox:
+    "The left picture under its buttons, in `patches`."
+    rows, columns = (min(n, 20) for n in self.maps.shape[2:])
+    layout = widgets.Layout(width='auto', height='auto', min_width='0', margin='0', padding='0',
+        border='none')
+    self.patches = [[widgets.Button(layout=layout, style=dict(button_color='transparent'))
+        for _ in range(columns)] for _ in range(rows)]
+    for i, line in enumerate(self.patches):
+        for j, button in enumerate(line):
+            button.tabbable = False         # the tab key would need 256 steps to pass
+            button.on_click(lambda _, at=(i, j): self._click(*at))
+    (wide, high), ratio = (self.size, self.shape[1] - .3), self.image.height / self.image.width
+    x, y = (wide - min(wide, high / ratio)) / 2 / wide, (high - min(high, wide * ratio)) / 2 / wide
+    over = widgets.Layout(grid_area='1 / 1 / 2 / 2', margin='2px',
+        padding=f'{100 * (y + .3 / wide):.2f}% {100 * x:.2f}% {100 * y:.2f}%',
+        overflow='hidden', height='0px', min_height='calc(100% - 4px)',
+        grid_template_columns=f'repeat({columns}, minmax(0, 1fr))',
+        grid_template_rows=f'repeat({rows}, minmax(0, 1fr))', grid_gap='0')
+    self.left.layout.grid_area = '1 / 1 / 2 / 2'
+    return widgets.GridBox([self.left, widgets.GridBox(sum(self.patches, []), layout=over)],
+        layout=widgets.Layout(overflow='hidden'))
+
+# %% ../../nbs/api/widgets/02_attention.ipynb #5386826f
+@patch
+def attention_shown(self: AttentionExplorer) -> torch.Tensor:     # (gh gw), sums to 1
+    "The map of the layer and head that are set."
+    heads = self.maps[self.layer.value - 1]
+    return heads.mean(0) if self.head.value < 0 else heads[self.head.value]
+
+@patch
+def _choose(self: AttentionExplorer):
+    "Anchors by rule, from the map that is shown."
+    self.anchors = METHODS[self.rule.value](self.attention_shown(), self.count.value,
+        self.image.size)
+    self._draw()
+
+@patch
+def _cross(self: AttentionExplorer) -> torch.Tensor:       # (1 2)
+    return torch.tensor([[self.x.value + .5, self.y.value + .5]])
+
+@patch
+def _add(self: AttentionExplorer):
+    self.anchors = torch.cat([self.anchors, self._cross()])
+    self._draw()
+
+@patch
+def _remove(self: AttentionExplorer):
+    if not len(self.anchors): return
+    nearest = (self.anchors - self._cross()).norm(dim=1).argmin()
+    self.anchors = self.anchors[torch.arange(len(self.anchors)) != nearest]
+    self._draw()
+
+@patch
+def _click(self: AttentionExplorer, i: int, j: int):
+    "The cross goes to the middle of a patch; its anchors are taken away, or one is put there."
+    patch = torch.tensor(self.image.size) / torch.tensor([len(self.patches[0]), len(self.patches)])
+    before = self.x.value, self.y.value
+    here = ((self.anchors / patch).floor() == torch.tensor([j, i])).all(1)
+    middle = (torch.tensor([[j, i]]) + .5) * patch
+    self.anchors = self.anchors[~here] if here.any() else torch.cat([self.anchors, middle])
+    x, y = middle[0].tolist()
+    self.hold(x=min(int(x), self.x.max), y=min(int(y), self.y.max))
+    if before == (self.x.value, self.y.value): self._draw()
+
+# %% ../../nbs/api/widgets/02_attention.ipynb #25b41e82
+@patch
+def _draw(self: AttentionExplorer):
+    "The two large drawings and the numbers."
+    attention, (x, y) = self.attention_shown(), self._cross()[0].tolist()
+    head = 'mean of the heads' if self.head.value < 0 else f'head {self.head.value}'
+    mass = self.mass.value
+    for view, show, title in (
+            (self.left, show_attention, f'layer {self.layer.value}, {head}'),
+            (self.right, partial(show_mass, mass=mass), f'{mass:.0%} of the attention')):
+        ax = show(self.image, attention, ax=ground(self.image, new_axis(*self.shape, top=.3)))
+        ax.set_title(title, fontsize=11)
+        ax.plot(x, y, '+', color='white', markersize=18, markeredgewidth=4)
+        ax.plot(x, y, '+', color='black', markersize=16, markeredgewidth=1.5)
+        show_anchors(self.image, self.anchors, ax)
+        view.value = png(ax)
+    self.numbers.value = table_html(self.facts())
+
+# %% ../../nbs/api/widgets/02_attention.ipynb #d3bc1971
+@patch
+def draw_heads(self: AttentionExplorer):
+    "All heads of the layer."
+    maps = self.maps[self.layer.value - 1]
+    tiles, (w, h) = min(len(maps), 6), self.shape
+    width = 2 * self.size + .04
+    high = -(-len(maps) // tiles) * (min(width / tiles, 1.6) * (h - .3) / w + .26)
+    self.strip.value = png(show_heads(self.image, maps, new_axis(width, high),
+        [f'layer {self.layer.value}, head {i}' for i in range(len(maps))], tiles))

@@ -10,10 +10,10 @@ from PIL import Image
 from fastcore.basics import patch
 import ipywidgets as widgets
 
-from ..plots.base import show_boxes, show_candidates
+from ..plots.base import show_boxes
 from ..method.result import EditResult
 from .base import Panel, check_result, ground, hint, new_axis, png, row
-from .base import table_html, tall
+from .base import strip, table_html, tall
 from .entries import learned_path
 from .learning import LearningPlayer
 from .ranking import RankingExplorer
@@ -42,45 +42,38 @@ class BeforeAfter(Panel):
         self.outline = widgets.Checkbox(True, description='box')
         self.shown, self.strip, self.numbers = self.view(4.6), self.view(10.4), widgets.HTML()
         self.rows = [[self.shown], [self.strip]]
-        self.watch(self.draw, self.place, self.share, self.outline)
-        self.watch(self.draw_strip)
+        self.watch(self._draw, self.place, self.share, self.outline)
+        seven = result.candidates[:7]
+        labels = ['source', *(f'{i + 1}. {c.score:.3f}' for i, c in enumerate(seven))]
+        self.strip.value = strip([result.source_image, *(c.image for c in seven)], labels, .27)
+        controls = widgets.VBox([self.place, self.share, self.outline, self.numbers])
         self.panel = widgets.VBox([hint('<b>What has changed?</b> Draw the curtain (<i>after</i>) '
             'to and fro; candidate 1 is the result, the others stand below in the order of their '
-            'scores.'), row(self.shown, widgets.VBox(
-            [self.place, self.share, self.outline, self.numbers])), self.strip])
+            'scores.'), row(self.shown, controls), self.strip])
 
     @property
     def candidate(self):        # a `Candidate`
         "The candidate at the slider's place, 1 the best."
         return self.result.candidates[min(self.place.value, len(self.result.candidates)) - 1]
 
-    def draw(self):
-        "The curtain and the candidate's numbers."
-        c, result = self.candidate, self.result
-        image = curtain(result.source_image, c.image, self.share.value)
-        ax = ground(image, new_axis(*self.shape, top=.3))
-        if self.outline.value: show_boxes(image, [c.box], ax, colours=['red'])
-        if 0 < self.share.value < 1:
-            ax.axvline(image.width * (1 - self.share.value), color='white', linewidth=1.5)
-        ax.set_title('before' if self.share.value == 0 else 'after' if self.share.value == 1
-            else 'before | after', fontsize=11)
-        self.shown.value = png(ax)
-        rows = [('source', result.source), ('prompt', result.prompt), ('box', str(tuple(c.box))),
-            ('score', c.score), ('text similarity', c.s_t2i), ('source similarity', c.s_i2i),
-            *([] if c.s_src is None else [('source in the box', c.s_src)])]
-        self.numbers.value = table_html(rows
-            + [(f'loss {name}', value) for name, value in c.losses.items()])
-
-    def draw_strip(self):
-        "The source and the best candidates in a row."
-        pictures, (w, h) = [self.result.source_image.copy()] + [c.image
-            for c in self.result.candidates[:7]], self.result.source_image.size
-        for p in pictures: p.thumbnail((400, 400))
-        labels = ['source'] + [f'{i + 1}. {c.score:.3f}'
-            for i, c in enumerate(self.result.candidates[:7])]
-        wide = min(10.4 / len(pictures) - .06, 2.)
-        self.strip.value = png(show_candidates(pictures, labels,
-            new_axis(10.4, wide * min(h / w, 1.6) + .32, top=.27, bottom=.05)))
+# %% ../../nbs/api/widgets/06_explore.ipynb #9c139ef4
+@patch
+def _draw(self: BeforeAfter):
+    "The curtain and the candidate's numbers."
+    c, result = self.candidate, self.result
+    image = curtain(result.source_image, c.image, self.share.value)
+    ax = ground(image, new_axis(*self.shape, top=.3))
+    if self.outline.value: show_boxes(image, [c.box], ax, colours=['red'])
+    if 0 < self.share.value < 1:
+        ax.axvline(image.width * (1 - self.share.value), color='white', linewidth=1.5)
+    titles = {0: 'before', 1: 'after'}
+    ax.set_title(titles.get(self.share.value, 'before | after'), fontsize=11)
+    self.shown.value = png(ax)
+    rows = [('source', result.source), ('prompt', result.prompt), ('box', str(tuple(c.box))),
+        ('score', c.score), ('text similarity', c.s_t2i), ('source similarity', c.s_i2i),
+        *([] if c.s_src is None else [('source in the box', c.s_src)])]
+    self.numbers.value = table_html(rows
+        + [(f'loss {name}', value) for name, value in c.losses.items()])
 
 # %% ../../nbs/api/widgets/06_explore.ipynb #e77123e7
 class Explorer(Panel):

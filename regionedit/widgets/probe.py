@@ -6,12 +6,14 @@
 __all__ = ['COLOURS', 'FailureProbe']
 
 # %% ../../nbs/api/widgets/07_probe.ipynb #88251ee7
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Optional, Union
 import io, time
 
 from PIL import Image, ImageDraw, ImageFont
+from fastcore.basics import patch
 import ipywidgets as widgets
 
 from ..method.core import open_image, shown
@@ -19,12 +21,12 @@ from ..results.diagnosis import diagnose, verdict
 from ..results.evidence import Look, best_at, check_box, evidence, learned_look, look_at
 from ..plots.base import show_anchors, show_attention, show_boxes
 from ..method.result import EditResult
-from .base import Panel, below, beside, ground, hint, new_axis, png, row
+from .base import Panel, below, button, beside, ground, hint, new_axis, png, row
 from .base import shown_in, table_html, tall, written
 
 # %% ../../nbs/api/widgets/07_probe.ipynb #0326193b
-COLOURS = dict(learned='#e69f00', own='#0072b2',
-    true='#009e73')  # told apart by colour-blind people too
+# told apart by colour-blind people too
+COLOURS = dict(learned='#e69f00', own='#0072b2', true='#009e73')
 
 def _tile(image: Image.Image, look: Look, height: int = 260) -> Image.Image:
     "An edited picture with its box and two lines of words."
@@ -34,10 +36,9 @@ def _tile(image: Image.Image, look: Look, height: int = 260) -> Image.Image:
     draw = ImageDraw.Draw(tile)
     x0, y0, x1, y1 = (round(v * scale) for v in look.box)
     draw.rectangle((x0, 46 + y0, x1 - 1, 45 + y1), outline=COLOURS[look.name], width=3)
-    for line, size, y in ((f'{look.name} box', 17, 0), (f'S = {look.score:.2f}, prompt '
-            f'{"seen" if look.drawn > 0 else "not seen"}', 13, 23)):
-        draw.text((0, y), line, COLOURS[look.name] if size == 17 else '#444',
-            ImageFont.load_default(size))
+    seen = f'S = {look.score:.2f}, prompt {"seen" if look.drawn > 0 else "not seen"}'
+    draw.text((0, 0), f'{look.name} box', COLOURS[look.name], ImageFont.load_default(17))
+    draw.text((0, 23), seen, '#444', ImageFont.load_default(13))
     return tile
 
 def _png(image: Image.Image) -> bytes:
@@ -47,8 +48,7 @@ def _png(image: Image.Image) -> bytes:
 
 # %% ../../nbs/api/widgets/07_probe.ipynb #770fef9a
 class FailureProbe(Panel):
-    """Learned, own and true box of one edit, side by side. Raises `ValueError` or
-    `FileNotFoundError`."""
+    "Learned, own and true box of one edit. Raises `ValueError` or `FileNotFoundError`."
     def __init__(
         self, editor,                           # `RegionEditor`
         image: Union[str, Path, Image.Image],
@@ -61,176 +61,23 @@ class FailureProbe(Panel):
         if not hasattr(editor, 'cache'):
             raise ValueError(f'expected a RegionEditor, got {shown(editor)}; '
                 'RegionEditor.from_pretrained("pocket") makes one')
-        self.editor, self.image, self.options, self.others = editor, open_image(
-            image), options, tuple(others)
+        self.editor, self.image = editor, open_image(image)
+        self.options, self.others = options, tuple(others)
         self.prompt, self.source, self.result, self.looks = prompt, source, result, {}
         self.truth = None if truth is None else check_box(truth, self.image.size, 'truth')
         self._controls()
         self._places()
-        self.watch(self.draw, self.box_x, self.box_y, self.anchor_x, self.anchor_y, self.attention)
+        self.watch(self._draw, self.box_x, self.box_y, self.anchor_x, self.anchor_y, self.attention)
         self.anchor.observe(lambda _: self._to_anchor(), 'value')
         if result is not None: self.take(result)
         self._ready()
-        self.show()
+        self._show()
 
     @property
     def box(self) -> tuple:     # XYXY
         "Your own box, where the sliders stand."
         (x0, x1), (y0, y1) = self.box_x.value, self.box_y.value
         return x0, y0, x1, y1
-
-    def _controls(self):
-        "Widgets."
-        (w, h), wide = self.image.size, widgets.Layout(width='300px')
-        def slider(kind, name, value, end):
-            return kind(value=value, min=0, max=end, description=name, continuous_update=False,
-                layout=wide)
-        def button(text, style=''):
-            return widgets.Button(description=text, button_style=style,
-                layout=widgets.Layout(width='300px'))
-        self.box_x, self.box_y = slider(widgets.IntRangeSlider, 'box, x', (w // 4, 3 * w // 4),
-            w), slider(widgets.IntRangeSlider, 'box, y', (h // 4, 3 * h // 4), h)
-        self.anchor = widgets.Dropdown(options=[('none yet', -1)], value=-1, description='anchor',
-            layout=wide)
-        self.anchor_x, self.anchor_y = slider(widgets.IntSlider, 'anchor, x', w // 2,
-            w - 1), slider(widgets.IntSlider, 'anchor, y', h // 2, h - 1)
-        self.attention = widgets.Checkbox(False, description='show the attention', indent=False)
-        self.run, self.run_box = button('Run the method (many edits)', 'primary'), button('',
-            'info')
-        self.run_true, self.run_anchor = button('', 'success'), button('')
-        for b, work in ((self.run, self._method),
-                (self.run_box, lambda: self._look(self.box, 'own')),
-                (self.run_true, lambda: self._look(self.truth, 'true')),
-                (self.run_anchor, self._around)):
-            b.on_click(lambda _, work=work: self._busy(work))
-
-    def _places(self):
-        "Where everything stands."
-        self.map, self.edits = self.view(3.4), widgets.Image(format='png',
-            layout=widgets.Layout(width='auto', max_width='100%', height='auto',
-            margin='2px 2px 2px 14px'))
-        self.words, self.numbers, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.drawer = _drawer(self)
-        drawer = [widgets.VBox([widgets.HTML("Or draw your box here with the mouse:"),
-            self.drawer])] if self.drawer else []
-        head = hint(f'<div style="font-size:17px;padding:4px 0">“{escape(self.source)}” → '
-            f'<b>“{escape(self.prompt)}”</b></div>Let the method find its box (orange). Then move '
-            'the sliders to a box of your own (blue), '
-                    'or an anchor to another place, and edit there: the verdict below says what '
-                    'that tells. Only the buttons ask the editor, and say what that costs.')
-        left = [self.run, self.box_x, self.box_y, self.run_box,
-            *([self.run_true] if self.truth else []), self.anchor, self.anchor_x, self.anchor_y,
-            self.run_anchor, self.attention, self.status]
-        self.panel = widgets.VBox([head, row(self.map, widgets.VBox(left), *drawer),
-            row(self.edits, self.numbers), self.words])
-
-    def _busy(self, work):
-        "Run a button's work."
-        start, before = time.perf_counter(), self.editor.cache.misses
-        for b in (self.run, self.run_box, self.run_true, self.run_anchor): b.disabled = True
-        self.status.value = 'the editor works ...'
-        try:
-            work()
-            self.show()
-            made = self.editor.cache.misses - before
-            seconds = time.perf_counter() - start
-            self.status.value = f'{made} edit{"s" * (made != 1)} in {seconds:.1f} s'
-        except (ValueError, RuntimeError) as error:
-            self.status.value = f'<span style="color:#b00">{escape(str(error))}</span>'
-        finally: self._ready()
-
-    def _ready(self):
-        "What can be pressed or moved now; where that waits for the method, the button says so."
-        known, config = self.result is not None, self.result and self.result.config
-        self.run.disabled = False
-        for b, text, cost in ((self.run_box, 'Edit in my box', '1 edit'),
-                (self.run_true, 'Edit in the true box', '1 edit'),
-                (self.run_anchor, 'Edit around this anchor', f'up to {config.num_proposals} edits'
-                if known else '')):
-            b.disabled, b.description = not known or (b is self.run_true
-                and self.truth is None), f'{text} ({cost if known else "after the method"})'
-        for control in (self.anchor, self.anchor_x, self.anchor_y, self.attention):
-            control.disabled = not known
-
-    def _method(self):
-        self.take(self.editor(self.image, self.prompt, self.source, progress=False, **self.options))
-
-    def take(self, result: EditResult):
-        "Show a result; what was known of other boxes is kept."
-        self.result = result
-        self.looks['learned'] = learned_look(self.editor.clip, result, self.others)
-        self.anchor.options = [(f'{i}: S = {c.score:.2f}', i)
-            for i, c in enumerate(result.candidates)]
-        x0, y0, x1, y1 = result.box
-        self.hold(box_x=(x0, x1), box_y=(y0, y1))
-        self.anchor.value = 0; self._to_anchor()
-        self._ready()
-
-    def _to_anchor(self):
-        "Put the anchor sliders where the chosen anchor is."
-        if self.result is None or self.anchor.value is None or self.anchor.value < 0: return
-        x, y = self.result.candidates[self.anchor.value].anchor
-        self.hold(anchor_x=int(x), anchor_y=int(y))
-        self.draw()
-
-    def _need_result(self):
-        if self.result is None:
-            raise ValueError('expected a result to compare with, got none; run the method first')
-
-    def _look(self, box: tuple, name: str):
-        "Edit in one box."
-        self._need_result()
-        self.looks[name] = look_at(self.editor, self.result, box, name, self.others)
-
-    def _around(self):
-        "Edit the proposals of the moved anchor; the best one becomes the own box."
-        self._need_result()
-        x0, y0, x1, y1 = best_at(self.editor, self.result,
-            (self.anchor_x.value, self.anchor_y.value))
-        self.hold(box_x=(x0, x1), box_y=(y0, y1))
-        self._look((x0, y0, x1, y1), 'own')
-
-    def draw(self):
-        "The picture with boxes and anchors; needs no model."
-        ax = ground(self.image, new_axis(3.4, 3.4 * tall(self.image)))
-        if self.attention.value and self.result is not None:
-            show_attention(self.image, self.result.attention, ax)
-        boxes = dict(true=self.truth, own=self.box, learned=self.result
-            and self.result.box)  # the last lies on top
-        known = {n: b for n, b in boxes.items() if b is not None}
-        show_boxes(self.image, list(known.values()), ax, colours=[COLOURS[n] for n in known])
-        if self.result is not None:
-            anchors = [c.anchor for c in self.result.candidates]
-            if self.anchor.value is not None and self.anchor.value >= 0:
-                anchors[self.anchor.value] = self.anchor_x.value, self.anchor_y.value
-            show_anchors(self.image, anchors, ax)
-        self.map.value = png(ax)
-
-    def findings(self) -> list:
-        "What the rules say of the numbers at hand."
-        if self.result is None: return []
-        self.evidence = evidence(self.result, self.truth, self.editor.clip, self.others,
-            self.looks.get('true'), self.looks.get('own'))
-        return diagnose(self.evidence)
-
-    def show(self):
-        "Edits side by side, their numbers, and the diagnosis."
-        self.draw()
-        looks = [self.looks[n] for n in COLOURS if n in self.looks]
-        self.found = self.findings()
-        self.verdict = 'No edit yet: run the method, the first button.'
-        if self.result is not None: self.verdict = verdict(self.evidence)
-        self.edits.value = _png(beside(*(_tile(k.edit.paste(self.image), k) for k
-            in looks))) if looks else b''
-        self.edits.layout.display = '' if looks else 'none'
-        head = ('', 'S', 'text', 'source', *(looks[0].losses if looks else ()), 'prompt leads by')
-        self.numbers.value = table_html([
-            (k.name, k.score, k.s_t2i, k.s_i2i, *k.losses.values(), k.drawn) for k in looks],
-            head) if looks else ''
-        items = ''.join(f'<li style="margin:4px 0"><b>{escape(f.rule)}.</b> {escape(f.sentence)} '
-            f'<i>{escape(f.remedy)}</i></li>' for f in self.found)
-        self.words.value = ('<div style="font-size:15px;line-height:1.4;max-width:900px">'
-            f'<b>{escape(self.verdict)}</b><ul>{items}</ul></div>')
 
     def picture(self) -> Image.Image:
         "What is shown now, without the controls."
@@ -239,6 +86,48 @@ class FailureProbe(Panel):
         top = beside(left, *([shown_in(self.edits)] if self.looks else []))
         return below(top, written([self.verdict,
             *(f'- {f.rule}: {f.sentence} {f.remedy}' for f in self.found)], max(top.width, 600)))
+
+# %% ../../nbs/api/widgets/07_probe.ipynb #ef256aa9
+@patch
+def _controls(self: FailureProbe):
+    "Widgets."
+    (w, h), wide = self.image.size, widgets.Layout(width='300px')
+    def slider(kind, name, value, end):
+        return kind(value=value, min=0, max=end, description=name, continuous_update=False,
+            layout=wide)
+    for name, side in (('x', w), ('y', h)):
+        middle = side // 4, 3 * side // 4
+        setattr(self, f'box_{name}', slider(widgets.IntRangeSlider, f'box, {name}', middle, side))
+        at = slider(widgets.IntSlider, f'anchor, {name}', side // 2, side - 1)
+        setattr(self, f'anchor_{name}', at)
+    self.anchor = widgets.Dropdown(options=[('none yet', -1)], description='anchor', layout=wide)
+    self.attention = widgets.Checkbox(False, description='show the attention', indent=False)
+    for name, text, style, work in (
+            ('run', 'Run the method (many edits)', 'primary', self._method),
+            ('run_box', '', 'info', lambda: self._look(self.box, 'own')),
+            ('run_true', '', 'success', lambda: self._look(self.truth, 'true')),
+            ('run_anchor', '', '', self._around)):
+        setattr(self, name, button(text, partial(self._busy, work), 300, button_style=style))
+
+@patch
+def _places(self: FailureProbe):
+    "Where everything stands."
+    self.map, self.edits = self.view(3.4), self.view()
+    self.edits.layout.margin = '2px 2px 2px 14px'
+    self.words, self.numbers, self.status = widgets.HTML(), widgets.HTML(), widgets.HTML()
+    self.drawer = _drawer(self)
+    told = widgets.HTML('Or draw your box here with the mouse:')
+    drawer = [widgets.VBox([told, self.drawer])] if self.drawer else []
+    head = hint(f'<div style="font-size:17px;padding:4px 0">“{escape(self.source)}” → '
+        f'<b>“{escape(self.prompt)}”</b></div>Let the method find its box (orange). Then move the '
+        'sliders to a box of your own (blue), or an anchor to another place, and edit there: the '
+        'verdict below says what that tells. Only the buttons ask the editor, and say what that '
+        'costs.')
+    left = [self.run, self.box_x, self.box_y, self.run_box,
+        *([self.run_true] if self.truth else []), self.anchor, self.anchor_x, self.anchor_y,
+        self.run_anchor, self.attention, self.status]
+    self.panel = widgets.VBox([head, row(self.map, widgets.VBox(left), *drawer),
+        row(self.edits, self.numbers), self.words])
 
 # %% ../../nbs/api/widgets/07_probe.ipynb #a1379805
 def _drawer(probe):
@@ -258,3 +147,128 @@ def _drawer(probe):
             box_y=(y, min(max(round(b['y'] + b['height']), y + 1), h)))
     drawer.observe(drawn, 'bboxes')
     return drawer
+
+# %% ../../nbs/api/widgets/07_probe.ipynb #1ee8bfdb
+@patch
+def _busy(self: FailureProbe, work):
+    "Run a button's work."
+    start, before = time.perf_counter(), self.editor.cache.misses
+    for b in (self.run, self.run_box, self.run_true, self.run_anchor): b.disabled = True
+    self.status.value = 'the editor works ...'
+    try:
+        work()
+        self._show()
+        made = self.editor.cache.misses - before
+        seconds = time.perf_counter() - start
+        self.status.value = f'{made} edit{"s" * (made != 1)} in {seconds:.1f} s'
+    except (ValueError, RuntimeError) as error:
+        self.status.value = f'<span style="color:#b00">{escape(str(error))}</span>'
+    finally: self._ready()
+
+@patch
+def _ready(self: FailureProbe):
+    "What can be pressed or moved now; where that waits for the method, the button says so."
+    known, config = self.result is not None, self.result and self.result.config
+    self.run.disabled = False
+    many = f'up to {config.num_proposals} edits' if known else ''
+    for b, text, cost in ((self.run_box, 'Edit in my box', '1 edit'),
+            (self.run_true, 'Edit in the true box', '1 edit'),
+            (self.run_anchor, 'Edit around this anchor', many)):
+        b.disabled = not known or (b is self.run_true and self.truth is None)
+        b.description = f'{text} ({cost if known else "after the method"})'
+    for control in (self.anchor, self.anchor_x, self.anchor_y, self.attention):
+        control.disabled = not known
+
+@patch
+def _method(self: FailureProbe):
+    self.take(self.editor(self.image, self.prompt, self.source, progress=False, **self.options))
+
+# %% ../../nbs/api/widgets/07_probe.ipynb #5ebbcead
+@patch
+def take(self: FailureProbe, result: EditResult):
+    "Show a result; what was known of other boxes is kept."
+    self.result = result
+    self.looks['learned'] = learned_look(self.editor.clip, result, self.others)
+    self.anchor.options = [(f'{i}: S = {c.score:.2f}', i)
+        for i, c in enumerate(result.candidates)]
+    x0, y0, x1, y1 = result.box
+    self.hold(box_x=(x0, x1), box_y=(y0, y1))
+    self.anchor.value = 0
+    self._to_anchor()
+    self._ready()
+
+@patch
+def _to_anchor(self: FailureProbe):
+    "Put the anchor sliders where the chosen anchor is."
+    if self.result is None or self.anchor.value is None or self.anchor.value < 0: return
+    x, y = self.result.candidates[self.anchor.value].anchor
+    self.hold(anchor_x=int(x), anchor_y=int(y))
+    self._draw()
+
+# %% ../../nbs/api/widgets/07_probe.ipynb #5fa6fdd4
+@patch
+def _need_result(self: FailureProbe):
+    if self.result is None:
+        raise ValueError('expected a result to compare with, got none; run the method first')
+
+@patch
+def _look(self: FailureProbe, box: tuple, name: str):
+    "Edit in one box."
+    self._need_result()
+    self.looks[name] = look_at(self.editor, self.result, box, name, self.others)
+
+@patch
+def _around(self: FailureProbe):
+    "Edit the proposals of the moved anchor; the best one becomes the own box."
+    self._need_result()
+    x0, y0, x1, y1 = best_at(self.editor, self.result,
+        (self.anchor_x.value, self.anchor_y.value))
+    self.hold(box_x=(x0, x1), box_y=(y0, y1))
+    self._look((x0, y0, x1, y1), 'own')
+
+# %% ../../nbs/api/widgets/07_probe.ipynb #673ddf9b
+@patch
+def _draw(self: FailureProbe):
+    "The picture with boxes and anchors; needs no model."
+    ax = ground(self.image, new_axis(3.4, 3.4 * tall(self.image)))
+    if self.attention.value and self.result is not None:
+        show_attention(self.image, self.result.attention, ax)
+    # the last lies on top
+    boxes = dict(true=self.truth, own=self.box, learned=self.result and self.result.box)
+    known = {n: b for n, b in boxes.items() if b is not None}
+    show_boxes(self.image, list(known.values()), ax, colours=[COLOURS[n] for n in known])
+    if self.result is not None:
+        anchors = [c.anchor for c in self.result.candidates]
+        if self.anchor.value is not None and self.anchor.value >= 0:
+            anchors[self.anchor.value] = self.anchor_x.value, self.anchor_y.value
+        show_anchors(self.image, anchors, ax)
+    self.map.value = png(ax)
+
+# %% ../../nbs/api/widgets/07_probe.ipynb #2c5b8b40
+@patch
+def _findings(self: FailureProbe) -> list:
+    "What the rules say of the numbers at hand."
+    if self.result is None: return []
+    self.evidence = evidence(self.result, self.truth, self.editor.clip, self.others,
+        self.looks.get('true'), self.looks.get('own'))
+    return diagnose(self.evidence)
+
+@patch
+def _show(self: FailureProbe):
+    "Edits side by side, their numbers, and the diagnosis."
+    self._draw()
+    looks = [self.looks[n] for n in COLOURS if n in self.looks]
+    self.found = self._findings()
+    self.verdict = 'No edit yet: run the method, the first button.'
+    if self.result is not None: self.verdict = verdict(self.evidence)
+    self.edits.layout.display = '' if looks else 'none'
+    self.edits.value, self.numbers.value = b'', ''
+    if looks:
+        self.edits.value = _png(beside(*(_tile(k.edit.paste(self.image), k) for k in looks)))
+        head = '', 'S', 'text', 'source', *looks[0].losses, 'prompt leads by'
+        self.numbers.value = table_html([(k.name, k.score, k.s_t2i, k.s_i2i, *k.losses.values(),
+            k.drawn) for k in looks], head)
+    items = ''.join(f'<li style="margin:4px 0"><b>{escape(f.rule)}.</b> {escape(f.sentence)} '
+        f'<i>{escape(f.remedy)}</i></li>' for f in self.found)
+    self.words.value = ('<div style="font-size:15px;line-height:1.4;max-width:900px">'
+        f'<b>{escape(self.verdict)}</b><ul>{items}</ul></div>')

@@ -8,15 +8,15 @@ __all__ = ['flips', 'winners', 'RankingExplorer']
 # %% ../../nbs/api/widgets/05_ranking.ipynb #3f06efa5
 import math
 
+from fastcore.basics import patch
 import ipywidgets as widgets
 import torch
 
-from ..plots.base import show_candidates
 from ..plots.choice import show_scores, show_winners
 from ..method.ranking import rank
 from ..method.result import EditResult
 from ..method.table import TERMS
-from .base import Panel, check_result, hint, new_axis, png, row, tall
+from .base import Panel, button, check_result, hint, new_axis, png, row, strip
 from .entries import chosen_proposals
 
 # %% ../../nbs/api/widgets/05_ranking.ipynb #d438b5fa
@@ -46,8 +46,7 @@ def winners(
 
 # %% ../../nbs/api/widgets/05_ranking.ipynb #fcbb8fb7
 class RankingExplorer(Panel):
-    """Candidates under other weights; works on a loaded result, without any model. Raises
-    `ValueError`."""
+    "Candidates under other weights; needs no model. Raises `ValueError`."
     def __init__(self, result: EditResult):
         if not check_result(result).candidates:
             raise ValueError('expected a result with candidates, got one without; edit again')
@@ -56,10 +55,11 @@ class RankingExplorer(Panel):
         self.strip, self.bars, self.map = self.view(10.4), self.view(4.4), self.view(3.6)
         self.rows = [[self.strip], [self.bars, self.map]]
         self.words = widgets.HTML(layout=widgets.Layout(max_width='330px'))
-        for slider in self.weights.values():
-            slider.observe(lambda _: setattr(self.boxes, 'value', 'best of the table')
-                if self._held is None else None, 'value')
-        self.watch(self.draw, self.alpha, self.beta, self.gamma, self.boxes, *self.weights.values())
+        def choose_anew(_):
+            if self._held is None: self.boxes.value = 'best of the table'
+        for slider in self.weights.values(): slider.observe(choose_anew, 'value')
+        sliders = self.alpha, self.beta, self.gamma, self.boxes, *self.weights.values()
+        self.watch(self._draw, *sliders)
         controls = widgets.VBox([widgets.HTML('<b>Score</b>'), self.alpha, self.beta,
             *([] if result.table.s_src is None else [self.gamma]),
             widgets.HTML('<b>Boxes, and weights of their losses</b>'), self.boxes,
@@ -71,95 +71,93 @@ class RankingExplorer(Panel):
             'Turn clip, dir or str, the weights of the losses, and every anchor chooses its box '
             'anew.'), self.strip, row(self.bars, self.map, controls)])
 
-    def _make_controls(self):
-        config = self.result.config
-        def slider(value, top, text):
-            return widgets.FloatSlider(value, min=0, max=max(top, 2 * value), step=.05,
-                description=text)
-        self.alpha, self.beta, self.gamma = slider(config.alpha, 4, 'alpha'), slider(config.beta, 4,
-            'beta'), slider(config.source_weight, 4, 'in the box')
-        self.weights = {t: slider(getattr(config, f'lambda_{t}'), 3, t) for t in TERMS}
-        self.boxes = widgets.Dropdown(options=['learned', 'best of the table'], description='boxes')
-        self.reset = widgets.Button(description='as it was', layout=widgets.Layout(width='98px'))
-        self.reset.on_click(lambda _: self.restore())
-
-    def restore(self):
-        "The weights of the result, and its boxes."
-        config, self._held = self.result.config, []
-        for t, slider in self.weights.items(): slider.value = getattr(config, f'lambda_{t}')
-        self.hold(alpha=config.alpha, beta=config.beta, gamma=config.source_weight, boxes='learned')
-        self.draw()
-
-    def loss(self) -> torch.Tensor:         # (k m) float, infinite where nothing is known
-        "LR eq. 3 with the weights that are set."
-        table = self.result.table
-        total = sum(slider.value * table.terms[t]
-            for t, slider in self.weights.items()) - self.evidence()
-        return total.masked_fill(~table.valid, math.inf)
-
-    def evidence(self) -> torch.Tensor:     # (k m) float
-        "What the source's being in the box adds to the score and takes from the loss."
-        table = self.result.table
-        if table.s_src is None: return torch.zeros_like(table.s_t2i)
-        return self.gamma.value * table.s_src
-
-    def candidates(self) -> list:           # of (anchor, proposal), best first
-        "One box an anchor, in the order of the score."
-        table, k = self.result.table, torch.arange(len(self.result.table.index))
-        chosen = self.chosen if self.boxes.value == 'learned' else self.loss().argmin(1)
-        kept = (table.valid[k, chosen] & (chosen >= 0)).nonzero()[:, 0]
-        score = self.alpha.value * table.s_t2i + self.beta.value * table.s_i2i + self.evidence()
-        return [(int(i), int(chosen[i])) for i in kept[rank(score[kept, chosen[kept]])]]
-
-    def parts(self, entries: list) -> tuple:    # s_t2i (n), s_i2i (n), evidence (n)
-        "Of what the scores of some entries of the table are made."
-        k, m = torch.tensor(entries).T
-        return self.result.table.s_t2i[k, m], self.result.table.s_i2i[k, m], self.evidence()[k, m]
-
-    def draw(self):
-        "Candidates, bars, map and words."
-        entries = self.candidates()
-        s_t2i, s_i2i, extra = self.parts(entries)
-        a, b, anchors = self.alpha.value, self.beta.value, [k for k, _ in entries]
-        self.strip.value = png(self.draw_strip(entries[:8], a * s_t2i + b * s_i2i + extra))
-        ax = show_scores(s_t2i, s_i2i, a, b,
-            new_axis(4.4, 3.3, left=.85, bottom=.5, right=.1, top=.35),
-            [f'anchor {k}' for k in anchors], extra if extra.any() else None)
-        self.bars.value = png(ax)
-        order = sorted(range(len(anchors)),
-            key=anchors.__getitem__)  # of equal scores the first anchor wins, as in the ranking
-        alphas, betas = torch.linspace(0, self.alpha.max, 121), torch.linspace(0, self.beta.max,
-            121)
-        map = torch.tensor(sorted(anchors))[
-            winners(s_t2i[order], s_i2i[order], alphas, betas, extra[order])]
-        ax = show_winners(map, alphas, betas,
-            new_axis(3.6, 3.3, left=.6, bottom=.5, right=.15, top=.35), (a, b))
-        ax.set_title('the winning anchor', fontsize=11)
-        self.map.value = png(ax)
-        self.words.value = self.sentence()
-
-    def draw_strip(self, entries: list, scores: torch.Tensor):      # an axis
-        "The first candidates with their scores."
-        table, source = self.result.table, self.result.source_image
-        pictures = [table.edits[table.index[e]].paste(source) for e in entries]
-        for p in pictures: p.thumbnail((400, 400))
-        wide = min(10.4 / len(pictures) - .06, 2.)
-        labels = [f'{i + 1}. anchor {k}, prop. {m}\n{s:.3f}'
-            for i, ((k, m), s) in enumerate(zip(entries, scores.tolist()))]
-        return show_candidates(pictures, labels,
-            new_axis(10.4, wide * min(source.height / source.width, 1.6) + .5, top=.45, bottom=.05))
-
     def sentence(self) -> str:
         "Who wins, and at which ratios another would."
         entries = sorted(self.candidates())
         s_t2i, s_i2i, extra = self.parts(entries)
-        best, found = self.candidates()[0], flips(s_t2i, s_i2i + extra / self.beta.value
-            if self.beta.value else s_i2i)
+        best, a, b = self.candidates()[0], self.alpha.value, self.beta.value
         edges = [f'{ratio:.2f} (anchor {entries[i][0]} below, anchor {entries[j][0]} above)'
-            for ratio, i, j in found]
-        a, b = self.alpha.value, self.beta.value
+            for ratio, i, j in flips(s_t2i, s_i2i + extra / b if b else s_i2i)]
         where = f'alpha / beta = {a / b:.2f}' if b else 'beta = 0'
         said = f'At {where} anchor {best[0]} wins with proposal {best[1]}. '
         said += (f'The winner changes at a ratio of {"; ".join(edges)}.' if edges else
             'It wins at every ratio.')
         return f'<div style="line-height:1.4;padding:6px">{said}</div>'
+
+# %% ../../nbs/api/widgets/05_ranking.ipynb #c9a004f1
+@patch
+def _make_controls(self: RankingExplorer):
+    config = self.result.config
+    def slider(value, top, text):
+        return widgets.FloatSlider(value, min=0, max=max(top, 2 * value), step=.05,
+            description=text)
+    self.alpha, self.beta = slider(config.alpha, 4, 'alpha'), slider(config.beta, 4, 'beta')
+    self.gamma = slider(config.source_weight, 4, 'in the box')
+    self.weights = {t: slider(getattr(config, f'lambda_{t}'), 3, t) for t in TERMS}
+    self.boxes = widgets.Dropdown(options=['learned', 'best of the table'], description='boxes')
+    self.reset = button('as it was', self.restore, 98)
+
+@patch
+def restore(self: RankingExplorer):
+    "The weights of the result, and its boxes."
+    config, self._held = self.result.config, []
+    for t, slider in self.weights.items(): slider.value = getattr(config, f'lambda_{t}')
+    self.hold(alpha=config.alpha, beta=config.beta, gamma=config.source_weight, boxes='learned')
+    self._draw()
+
+# %% ../../nbs/api/widgets/05_ranking.ipynb #b811e2bb
+@patch
+def loss(self: RankingExplorer) -> torch.Tensor:  # (k m) float, infinite where nothing is known
+    "LR eq. 3 with the weights that are set."
+    table = self.result.table
+    total = sum(slider.value * table.terms[t]
+        for t, slider in self.weights.items()) - self._evidence()
+    return total.masked_fill(~table.valid, math.inf)
+
+@patch
+def _evidence(self: RankingExplorer) -> torch.Tensor:     # (k m) float
+    "What the source's being in the box adds to the score and takes from the loss."
+    table = self.result.table
+    if table.s_src is None: return torch.zeros_like(table.s_t2i)
+    return self.gamma.value * table.s_src
+
+@patch
+def candidates(self: RankingExplorer) -> list:           # of (anchor, proposal), best first
+    "One box an anchor, in the order of the score."
+    table, k = self.result.table, torch.arange(len(self.result.table.index))
+    chosen = self.chosen if self.boxes.value == 'learned' else self.loss().argmin(1)
+    kept = (table.valid[k, chosen] & (chosen >= 0)).nonzero()[:, 0]
+    score = self.alpha.value * table.s_t2i + self.beta.value * table.s_i2i + self._evidence()
+    return [(int(i), int(chosen[i])) for i in kept[rank(score[kept, chosen[kept]])]]
+
+@patch
+def parts(self: RankingExplorer, entries: list) -> tuple:    # s_t2i (n), s_i2i (n), evidence (n)
+    "Of what the scores of some entries of the table are made."
+    k, m = torch.tensor(entries).T
+    return self.result.table.s_t2i[k, m], self.result.table.s_i2i[k, m], self._evidence()[k, m]
+
+# %% ../../nbs/api/widgets/05_ranking.ipynb #8ee728d6
+@patch
+def _draw(self: RankingExplorer):
+    "Candidates, bars, map and words."
+    entries = self.candidates()
+    s_t2i, s_i2i, extra = self.parts(entries)
+    a, b, anchors = self.alpha.value, self.beta.value, [k for k, _ in entries]
+    table, first = self.result.table, entries[:8]
+    pictures = [table.edits[table.index[e]].paste(self.result.source_image) for e in first]
+    labels = [f'{i + 1}. anchor {k}, prop. {m}\n{s:.3f}'
+        for i, ((k, m), s) in enumerate(zip(first, (a * s_t2i + b * s_i2i + extra).tolist()))]
+    self.strip.value = strip(pictures, labels, .45)
+    ax = new_axis(4.4, 3.3, left=.85, bottom=.5, right=.1, top=.35)
+    self.bars.value = png(show_scores(s_t2i, s_i2i, a, b, ax,
+        names=[f'anchor {k}' for k in anchors],
+        evidence=extra if extra.any() else None))
+    # of equal scores the first anchor wins, as in the ranking
+    order = sorted(range(len(anchors)), key=anchors.__getitem__)
+    alphas, betas = (torch.linspace(0, slider.max, 121) for slider in (self.alpha, self.beta))
+    who = winners(s_t2i[order], s_i2i[order], alphas, betas, extra[order])
+    ax = new_axis(3.6, 3.3, left=.6, bottom=.5, right=.15, top=.35)
+    show_winners(torch.tensor(sorted(anchors))[who], alphas, betas, ax, (a, b))
+    ax.set_title('the winning anchor', fontsize=11)
+    self.map.value = png(ax)
+    self.words.value = self.sentence()

@@ -6,15 +6,17 @@
 __all__ = ['HIGHER_IS_BETTER', 'MOST_BUTTONS', 'table_values', 'shades', 'RegionExplorer']
 
 # %% ../../nbs/api/widgets/03_regions.ipynb #6268b20f
+from functools import partial
 import math
 
+from fastcore.basics import patch
 import ipywidgets as widgets
 import torch
 
 from ..plots.base import _colour, show_anchors, show_boxes, show_terms
 from ..method.result import EditResult
 from ..method.table import TERMS
-from .base import Panel, below, ground, hint, new_axis, png, row
+from .base import Panel, below, button, ground, hint, new_axis, png, row
 from .base import shown_in, table_html, tall
 from .entries import anchor_points, chosen_proposals, entries, learned_path
 
@@ -50,8 +52,7 @@ def shades(
 MOST_BUTTONS = 400
 
 class RegionExplorer(Panel):
-    """A map over the edits of a result; works on a loaded one, without any model. Raises
-    `ValueError`."""
+    "A map over the edits of a result; needs no model. Raises `ValueError`."
     def __init__(self, result: EditResult):
         self.result, self.values, self.anchors = result, table_values(result), anchor_points(result)
         self.chosen = chosen_proposals(result).tolist()
@@ -59,183 +60,199 @@ class RegionExplorer(Panel):
         self.shape = (3.6, 3.6 * tall(result.source_image) + .3)
         self.left, self.right, self.map = self.view(3.6), self.view(3.6), self.view(6.4)
         self.rows = [[self.left, self.right]]
-        self.numbers, self.words = widgets.HTML(), widgets.HTML(
-            layout=widgets.Layout(max_width='340px'))
+        self.numbers = widgets.HTML()
+        self.words = widgets.HTML(layout=widgets.Layout(max_width='340px'))
         self._make_buttons()
         self.watch(self.colour, self.term)
-        self.watch(self.draw, self.anchor, self.proposal, self.whole)
-        table = widgets.VBox([self.term, self.grid])
+        self.watch(self._draw, self.anchor, self.proposal, self.whole)
+        controls = widgets.VBox([self.anchor, self.proposal, self._make_moves(), self.whole,
+            self.words])
         self.panel = widgets.VBox([hint(
             '<b>What was tried, and how did it fare?</b> An entry of the map is a box that was '
             'edited: its row is the anchor, its column the size, small to large. Green is good; '
             '✓ is what the network chose; the black frame is where you are. Click an entry, or '
             'walk with the arrows.'),
-            row(self.left, self.right, widgets.VBox(
-            [self.anchor, self.proposal, self._make_moves(), self.whole, self.words])),
-            row(table, self.numbers)])
+            row(self.left, self.right, controls),
+            row(widgets.VBox([self.term, self.grid]), self.numbers)])
 
     @property
     def entry(self) -> tuple:
         "Anchor and proposal that are shown, both from 0."
         return self.anchor.value, self.proposal.value
 
-    def _make_controls(self):
-        k, m = self.result.table.index.shape
-        first, proposal = (entries(self.result) or [(0, 0)])[0]
-        self.anchor = widgets.IntSlider(first, 0, k - 1, description='anchor')
-        self.proposal = widgets.IntSlider(proposal, 0, m - 1, description='proposal')
-        self.term = widgets.Dropdown(options=list(self.values), value='loss',
-            description='colour by')
-        self.whole = widgets.Dropdown(options=[('in the picture', False),
-            ('as the editor made it', True)], value=False, description='edit')
-
-    def _make_buttons(self):
-        "The map: one button an entry, or a drawing if they are too many."
-        k, m = self.result.table.index.shape
-        self.buttons = [[widgets.Button(layout=widgets.Layout(width='64px', height='30px',
-            margin='1px', padding='0')) for _ in range(m)]
-            for _ in range(k)] if k * m <= MOST_BUTTONS else []
-        def label(text):
-            return widgets.HTML(f'<div style="text-align:center;line-height:30px">{text}</div>')
-        cells = [label('')] + [label(f'prop. {j}') for j in range(m)]
-        for i, line in enumerate(self.buttons):
-            cells += [label(f'anchor {i}'), *line]
-            for j, button in enumerate(line):
-                button.on_click(lambda _, i=i, j=j: self.hold(anchor=i, proposal=j))
-        columns = widgets.Layout(grid_template_columns=f'70px repeat({m}, 66px)', overflow='auto')
-        self.grid = widgets.GridBox(cells, layout=columns) if self.buttons else self.map
-
-    def _make_moves(self) -> widgets.HBox:
-        "The arrows, and the way to the best entry, in `moves`."
-        self.moves = {}
-        for name, text, step, told in (('up', '↑', (-1, 0), 'one anchor back'),
-                ('down', '↓', (1, 0), 'one anchor on'), ('left', '←', (0, -1), 'one proposal back'),
-                ('right', '→', (0, 1), 'one proposal on'),
-                ('best', 'best', None, 'the lowest loss of all')):
-            self.moves[name] = widgets.Button(description=text, tooltip=told,
-                layout=widgets.Layout(width='58px', margin='2px'))
-            self.moves[name].on_click(lambda _, step=step: self._move(step))
-        return widgets.HBox(list(self.moves.values()))
-
-    def _move(self, step):      # (rows, columns), or None: to the lowest loss
-        (k, m), (rows, columns) = self.entry, self.result.table.index.shape
-        if step is None:
-            k, m = divmod(int(self.values['loss'].nan_to_num(math.inf).argmin()), columns)
-        else: k, m = min(max(k + step[0], 0), rows - 1), min(max(m + step[1], 0), columns - 1)
-        self.hold(anchor=k, proposal=m)
-
-    def colour(self):
-        "Numbers and colours of the map."
-        values = self.values[self.term.value]
-        for i, (line, tints) in enumerate(
-                zip(self.buttons, shades(values, self.term.value in HIGHER_IS_BETTER))):
-            for j, (button, tint) in enumerate(zip(line, tints)):
-                button.style.button_color = tint
-                button.description = ('✓ ' if j == self.chosen[i] else '') + (f'{values[i, j]:.2f}'
-                    if values[i, j].isfinite() else '–')
-                button.tooltip = f'anchor {i}, proposal {j}: {self.term.value} {values[i, j]:.4f}'
-        if not self.buttons: self.draw_map()
-
-    def draw_map(self):
-        "The map as a drawing, the entry that is shown in white."
-        from matplotlib.patches import Rectangle
-        values, (i, j) = self.values[self.term.value], self.entry
-        k, m = values.shape
-        ax = show_terms(values, new_axis(max(.62 * m + .8, 4.8), .32 * k + .9, left=.6, bottom=.5,
-            right=.1, top=.35), self.chosen, f'{self.term.value}; red: chosen by the network, '
-            'white: shown')
-        ax.add_patch(Rectangle((j - .42, i - .42), .84, .84, fill=False, edgecolor='white',
-            linewidth=2))
-        self.map.value = png(ax)
-
-    def draw(self):
-        "The two pictures and the numbers of an entry."
-        (k, m), table = self.entry, self.result.table
-        self.left.value = png(self.draw_proposals())
-        self.right.value = png(self.draw_edit())
-        for i, line in enumerate(self.buttons):
-            for j, button in enumerate(line):
-                border = '3px solid black' if (i, j) == (k, m) else '1px solid #cccccc'
-                if button.layout.border != border: button.layout.border = border
-        if not self.buttons: self.draw_map()
-        self.numbers.value = table_html(self.facts(),
-            ('', 'this entry', 'best here', 'best of all'))
-        self.words.value = f'<div style="line-height:1.4;padding:6px">{self.sentence()}</div>'
-
-    def draw_proposals(self):       # an axis
-        "The source, its anchors, the proposals of one of them."
-        (k, m), table, image = self.entry, self.result.table, self.result.source_image
-        ax = show_boxes(image, table.boxes[k], ground(image, new_axis(*self.shape, top=.3)),
-            colours=[_colour(k)] * len(table.boxes[k]))
-        for j, patch in enumerate(ax.patches): patch.set(linewidth=1, alpha=.7)
-        ax = show_boxes(image, [table.boxes[k, m]], ax, colours=['white'])
-        ax.patches[-1].set(linewidth=4)
-        ax = show_anchors(image, self.anchors,
-            show_boxes(image, [table.boxes[k, m]], ax, colours=[_colour(k)]))
-        ax.set_title(f'anchor {k}, proposal {m}', fontsize=11)
-        return ax
-
-    def edit_shown(self):       # PIL picture, or None where there is no edit
-        "The edit of the entry: in the picture, or the editor's window."
-        number = int(self.result.table.index[self.entry])
-        if number < 0: return None
-        edit = self.result.table.edits[number]
-        return edit.crop if self.whole.value else edit.paste(self.result.source_image)
-
-    def draw_edit(self):        # an axis
-        "The edit of the entry."
-        image, axis = self.edit_shown(), new_axis(*self.shape, top=.3)
-        if image is None:
-            axis.axis('off')
-            axis.text(.5, .5, 'not edited:\na budget or the amortised\nnetwork left it out',
-                ha='center', va='center', fontsize=11)
-            return axis
-        ax = ground(image, axis)
-        ax.set_aspect('equal')
-        if not self.whole.value:
-            show_boxes(image, [self.result.table.boxes[self.entry]], ax,
-                colours=['white']).patches[-1].set(linewidth=1, linestyle=':')
-        ax.set_title('the window that the editor made' if self.whole.value else 'its edit',
-            fontsize=11)
-        return ax
-
-    def facts(self) -> list:        # of (name, value, best of this anchor, best of all)
-        "The numbers of the entry."
-        k, m = self.entry
-        def best(name, values):
-            known = values[values.isfinite()]
-            return math.nan if not len(known) else float(known.max() if name in HIGHER_IS_BETTER
-                else known.min())
-        def weight(name):
-            if name not in TERMS: return ''
-            return f' (x {getattr(self.result.config, f"lambda_{name}"):g})'
-        return [(name + weight(name), float(v[k, m]), best(name, v[k]), best(name, v))
-            for name, v in self.values.items()]
-
-    def sentence(self) -> str:
-        "Where the box is, whether it was chosen, and with whom it shares its edit."
-        (k, m), table = self.entry, self.result.table
-        x0, y0, x1, y1 = table.boxes[k, m].tolist()
-        said = [f'Box ({x0}, {y0}, {x1}, {y1}), {x1 - x0} x {y1 - y0} pixels.']
-        if m == self.chosen[k]:
-            learned = self.result.trajectory is not None
-            said.append(f'{"The network chose it" if learned else "It is the candidate"} '
-                f'for anchor {k}.')
-        if table.valid[k].any() and m == int(self.values['loss'][k].nan_to_num(math.inf).argmin()):
-            said.append('It has the lowest loss of its anchor.')
-        if table.index[k, m] < 0: return ' '.join(said + ['It was not edited.'])
-        if not table.valid[k, m]:
-            broken = table.edits[table.index[k, m]].broken
-            what = 'the pixels of its edit' if broken else 'a loss or a similarity'
-            said.append(f'It is left out: {what} came out as no number.')
-        others = [f'({i}, {j})' for i, j in (table.index == table.index[k, m]).nonzero().tolist()
-            if (i, j) != (k, m)]
-        if others:
-            said.append('The same box, and so the same edit, as '
-                f'{", ".join(others[:6])}{" and others" if len(others) > 6 else ""}.')
-        return ' '.join(said)
-
     def picture(self):
         "The two pictures, and the map below them."
         self.draw_map()
         return below(Panel.picture(self), shown_in(self.map))
+
+# %% ../../nbs/api/widgets/03_regions.ipynb #f6c7679a
+@patch
+def _make_controls(self: RegionExplorer):
+    k, m = self.result.table.index.shape
+    first, proposal = (entries(self.result) or [(0, 0)])[0]
+    self.anchor = widgets.IntSlider(first, 0, k - 1, description='anchor')
+    self.proposal = widgets.IntSlider(proposal, 0, m - 1, description='proposal')
+    self.term = widgets.Dropdown(options=list(self.values), value='loss',
+        description='colour by')
+    self.whole = widgets.Dropdown(options=[('in the picture', False),
+        ('as the editor made it', True)], value=False, description='edit')
+
+@patch
+def _make_buttons(self: RegionExplorer):
+    "The map: one button an entry, or a drawing if they are too many."
+    k, m = self.result.table.index.shape
+    self.buttons = [[widgets.Button(layout=widgets.Layout(width='64px', height='30px',
+        margin='1px', padding='0')) for _ in range(m)]
+        for _ in range(k)] if k * m <= MOST_BUTTONS else []
+    def label(text):
+        return widgets.HTML(f'<div style="text-align:center;line-height:30px">{text}</div>')
+    cells = [label('')] + [label(f'prop. {j}') for j in range(m)]
+    for i, line in enumerate(self.buttons):
+        cells += [label(f'anchor {i}'), *line]
+        for j, button in enumerate(line):
+            button.on_click(lambda _, i=i, j=j: self.hold(anchor=i, proposal=j))
+    columns = widgets.Layout(grid_template_columns=f'70px repeat({m}, 66px)', overflow='auto')
+    self.grid = widgets.GridBox(cells, layout=columns) if self.buttons else self.map
+
+# %% ../../nbs/api/widgets/03_regions.ipynb #f5087463
+@patch
+def _make_moves(self: RegionExplorer) -> widgets.HBox:
+    "The arrows, and the way to the best entry, in `moves`."
+    self.moves = {}
+    for name, text, step, told in (('up', '↑', (-1, 0), 'one anchor back'),
+            ('down', '↓', (1, 0), 'one anchor on'), ('left', '←', (0, -1), 'one proposal back'),
+            ('right', '→', (0, 1), 'one proposal on'),
+            ('best', 'best', None, 'the lowest loss of all')):
+        self.moves[name] = button(text, partial(self._move, step), 58, tooltip=told)
+    return widgets.HBox(list(self.moves.values()))
+
+@patch
+def _move(self: RegionExplorer, step):      # (rows, columns), or None: to the lowest loss
+    (k, m), (rows, columns) = self.entry, self.result.table.index.shape
+    if step is None:
+        k, m = divmod(int(self.values['loss'].nan_to_num(math.inf).argmin()), columns)
+    else: k, m = min(max(k + step[0], 0), rows - 1), min(max(m + step[1], 0), columns - 1)
+    self.hold(anchor=k, proposal=m)
+
+# %% ../../nbs/api/widgets/03_regions.ipynb #739a493a
+@patch
+def colour(self: RegionExplorer):
+    "Numbers and colours of the map."
+    values = self.values[self.term.value]
+    for i, (line, tints) in enumerate(
+            zip(self.buttons, shades(values, self.term.value in HIGHER_IS_BETTER))):
+        for j, (button, tint) in enumerate(zip(line, tints)):
+            button.style.button_color = tint
+            button.description = ('✓ ' if j == self.chosen[i] else '') + (f'{values[i, j]:.2f}'
+                if values[i, j].isfinite() else '–')
+            button.tooltip = f'anchor {i}, proposal {j}: {self.term.value} {values[i, j]:.4f}'
+    if not self.buttons: self.draw_map()
+
+@patch
+def draw_map(self: RegionExplorer):
+    "The map as a drawing, the entry that is shown in white."
+    from matplotlib.patches import Rectangle
+    values, (i, j) = self.values[self.term.value], self.entry
+    k, m = values.shape
+    ax = show_terms(values, new_axis(max(.62 * m + .8, 4.8), .32 * k + .9, left=.6, bottom=.5,
+        right=.1, top=.35), self.chosen, f'{self.term.value}; red: chosen by the network, '
+        'white: shown')
+    ax.add_patch(Rectangle((j - .42, i - .42), .84, .84, fill=False, edgecolor='white',
+        linewidth=2))
+    self.map.value = png(ax)
+
+# %% ../../nbs/api/widgets/03_regions.ipynb #9a65dc97
+@patch
+def _draw(self: RegionExplorer):
+    "The two pictures and the numbers of an entry."
+    (k, m), table = self.entry, self.result.table
+    self.left.value = png(self.draw_proposals())
+    self.right.value = png(self.draw_edit())
+    for i, line in enumerate(self.buttons):
+        for j, button in enumerate(line):
+            border = '3px solid black' if (i, j) == (k, m) else '1px solid #cccccc'
+            if button.layout.border != border: button.layout.border = border
+    if not self.buttons: self.draw_map()
+    self.numbers.value = table_html(self.facts(),
+        ('', 'this entry', 'best here', 'best of all'))
+    self.words.value = f'<div style="line-height:1.4;padding:6px">{self.sentence()}</div>'
+
+@patch
+def draw_proposals(self: RegionExplorer):       # an axis
+    "The source, its anchors, the proposals of one of them."
+    (k, m), table, image = self.entry, self.result.table, self.result.source_image
+    ax = show_boxes(image, table.boxes[k], ground(image, new_axis(*self.shape, top=.3)),
+        colours=[_colour(k)] * len(table.boxes[k]))
+    for j, patch in enumerate(ax.patches): patch.set(linewidth=1, alpha=.7)
+    ax = show_boxes(image, [table.boxes[k, m]], ax, colours=['white'])
+    ax.patches[-1].set(linewidth=4)
+    ax = show_anchors(image, self.anchors,
+        show_boxes(image, [table.boxes[k, m]], ax, colours=[_colour(k)]))
+    ax.set_title(f'anchor {k}, proposal {m}', fontsize=11)
+    return ax
+
+# %% ../../nbs/api/widgets/03_regions.ipynb #e5f63a1c
+@patch
+def edit_shown(self: RegionExplorer):       # PIL picture, or None where there is no edit
+    "The edit of the entry: in the picture, or the editor's window."
+    number = int(self.result.table.index[self.entry])
+    if number < 0: return None
+    edit = self.result.table.edits[number]
+    return edit.crop if self.whole.value else edit.paste(self.result.source_image)
+
+@patch
+def draw_edit(self: RegionExplorer):        # an axis
+    "The edit of the entry."
+    image, axis = self.edit_shown(), new_axis(*self.shape, top=.3)
+    if image is None:
+        axis.axis('off')
+        axis.text(.5, .5, 'not edited:\na budget or the amortised\nnetwork left it out',
+            ha='center', va='center', fontsize=11)
+        return axis
+    ax = ground(image, axis)
+    ax.set_aspect('equal')
+    if not self.whole.value:
+        show_boxes(image, [self.result.table.boxes[self.entry]], ax,
+            colours=['white']).patches[-1].set(linewidth=1, linestyle=':')
+    ax.set_title('the window that the editor made' if self.whole.value else 'its edit',
+        fontsize=11)
+    return ax
+
+# %% ../../nbs/api/widgets/03_regions.ipynb #d12b96b1
+@patch
+def facts(self: RegionExplorer) -> list:        # of (name, value, best of this anchor, best of all)
+    "The numbers of the entry."
+    k, m = self.entry
+    def best(name, values):
+        known = values[values.isfinite()]
+        return math.nan if not len(known) else float(known.max() if name in HIGHER_IS_BETTER
+            else known.min())
+    def weight(name):
+        if name not in TERMS: return ''
+        return f' (x {getattr(self.result.config, f"lambda_{name}"):g})'
+    return [(name + weight(name), float(v[k, m]), best(name, v[k]), best(name, v))
+        for name, v in self.values.items()]
+
+@patch
+def sentence(self: RegionExplorer) -> str:
+    "Where the box is, whether it was chosen, and with whom it shares its edit."
+    (k, m), table = self.entry, self.result.table
+    x0, y0, x1, y1 = table.boxes[k, m].tolist()
+    said = [f'Box ({x0}, {y0}, {x1}, {y1}), {x1 - x0} x {y1 - y0} pixels.']
+    if m == self.chosen[k]:
+        learned = self.result.trajectory is not None
+        said.append(f'{"The network chose it" if learned else "It is the candidate"} '
+            f'for anchor {k}.')
+    if table.valid[k].any() and m == int(self.values['loss'][k].nan_to_num(math.inf).argmin()):
+        said.append('It has the lowest loss of its anchor.')
+    if table.index[k, m] < 0: return ' '.join(said + ['It was not edited.'])
+    if not table.valid[k, m]:
+        broken = table.edits[table.index[k, m]].broken
+        what = 'the pixels of its edit' if broken else 'a loss or a similarity'
+        said.append(f'It is left out: {what} came out as no number.')
+    others = [f'({i}, {j})' for i, j in (table.index == table.index[k, m]).nonzero().tolist()
+        if (i, j) != (k, m)]
+    if others:
+        said.append('The same box, and so the same edit, as '
+            f'{", ".join(others[:6])}{" and others" if len(others) > 6 else ""}.')
+    return ' '.join(said)

@@ -6,17 +6,19 @@
 __all__ = ['StudyPanel']
 
 # %% ../../nbs/api/widgets/08_study.ipynb #819e07de
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Optional, Union
 import io, time
 
 from PIL import Image
+from fastcore.basics import patch
 import ipywidgets as widgets
 
 from ..study.answers import Session
 from ..study.setup import Study, load_study
-from .base import Panel, below, beside, row, shown_in, written
+from .base import Panel, below, button, beside, row, shown_in, written
 
 # %% ../../nbs/api/widgets/08_study.ipynb #6f564fd1
 def _bytes(image: Image.Image, height: int) -> bytes:
@@ -50,69 +52,6 @@ class StudyPanel(Panel):
         self._controls()
         if participant is not None: self.open(participant)
 
-    def _controls(self):
-        "Widgets and their places."
-        self.number = widgets.IntText(0, description='participant',
-            layout=widgets.Layout(width='170px'))
-        self.begin = widgets.Button(description='Begin', button_style='primary')
-        self.left, self.right = (widgets.Button(description=d, button_style='primary',
-            layout=widgets.Layout(width='160px', height='40px')) for d in ('Left', 'Right'))
-        self.progress = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width='300px'))
-        self.words, self.note = widgets.HTML(), widgets.HTML()
-        self.source, self.first, self.second = (
-            widgets.Image(format='png', layout=widgets.Layout(width='auto', max_width='100%',
-            height='auto')) for _ in range(3))
-        self.begin.on_click(lambda _: self.open(self.number.value or None))
-        self.left.on_click(lambda _: self.choose('left'))
-        self.right.on_click(lambda _: self.choose('right'))
-        self.welcome = widgets.VBox([widgets.HTML(_said(
-            'You will see pictures that were changed by a program to fit a text, two at a time. '
-            'Choose the one that answers the question better; if both are alike, go by your first '
-            'impression.<br>Leave 0 for a new participant, or give your number to go on.')),
-            row(self.number, self.begin)])
-        three = [_column('before', self.source), _column('left', self.first, self.left),
-            _column('right', self.second, self.right)]
-        self.question = widgets.VBox([self.words,
-            widgets.HBox(three, layout=widgets.Layout(align_items='flex-start', max_width='100%')),
-            self.progress])  # never wrapped: left must stay left
-        self.question.layout.display = 'none'
-        self.panel = widgets.VBox([self.welcome, self.question, self.note],
-            layout=widgets.Layout(padding='8px'))
-
-    def open(self, participant: Optional[int] = None):
-        "Open a participant's session, a new one's for None."
-        try: self.session = Session(self.study, participant)
-        except ValueError as error: self.note.value = _said(escape(str(error)), 14, '#b00'); return
-        self.welcome.layout.display, self.question.layout.display = 'none', ''
-        self.progress.max = len(self.session.trials)
-        self.note.value = _said(f'You are participant {self.session.participant}. Should you have '
-            'to stop, give this number to go on.', 13)
-        self.show()
-
-    def show(self):
-        "The open question, or thanks."
-        trial = self.session.trial
-        self.progress.value = len(self.session.answers)
-        if trial is None:
-            self.question.layout.display = 'none'
-            self.note.value = _said(f'That was the last one: {len(self.session.trials)} answers '
-                'are saved. Thank you!', 18)
-            return
-        self.words.value = _said(f'{escape(self.study.question)}') + _said(
-            f'<b>“{escape(self.study.prompt(trial))}”</b>', 20)
-        for view, image in zip((self.source, self.first, self.second),
-                (self.study.source(trial), *self.study.pair(trial))):
-            view.value = _bytes(image, self.height)
-        self.since = time.monotonic()
-
-    def choose(self, side: str):
-        "Take an answer."
-        seconds = time.monotonic() - self.since
-        if self.session.trial is None or seconds < self.min_seconds: return
-        try: self.session.answer(side, seconds)
-        except ValueError as error: self.note.value = _said(escape(str(error)), 14, '#b00'); return
-        self.show()
-
     def picture(self) -> Image.Image:
         "The open question as one picture."
         if self.session is None or self.session.trial is None:
@@ -123,3 +62,70 @@ class StudyPanel(Panel):
             for name, view in parts.items()))
         return below(written([self.study.question, f'“{self.study.prompt(self.session.trial)}”'],
             sheet.width, 16), sheet, gap=0)
+
+# %% ../../nbs/api/widgets/08_study.ipynb #fdb39dfd
+@patch
+def _controls(self: StudyPanel):
+    "Widgets and their places."
+    self.number = widgets.IntText(0, description='participant',
+        layout=widgets.Layout(width='170px'))
+    def start(): self.open(self.number.value or None)
+    self.begin = button('Begin', start, 148, button_style='primary')
+    self.left, self.right = (button(side.title(), partial(self._choose, side), 160,
+        button_style='primary') for side in ('left', 'right'))
+    self.left.layout.height = self.right.layout.height = '40px'
+    self.progress = widgets.IntProgress(0, 0, 1, layout=widgets.Layout(width='300px'))
+    self.words, self.note = widgets.HTML(), widgets.HTML()
+    self.source, self.first, self.second = self.view(), self.view(), self.view()
+    self.welcome = widgets.VBox([widgets.HTML(_said(
+        'You will see pictures that were changed by a program to fit a text, two at a time. '
+        'Choose the one that answers the question better; if both are alike, go by your first '
+        'impression.<br>Leave 0 for a new participant, or give your number to go on.')),
+        row(self.number, self.begin)])
+    three = [_column('before', self.source), _column('left', self.first, self.left),
+        _column('right', self.second, self.right)]
+    self.question = widgets.VBox([self.words,
+        widgets.HBox(three, layout=widgets.Layout(align_items='flex-start', max_width='100%')),
+        self.progress])  # never wrapped: left must stay left
+    self.question.layout.display = 'none'
+    self.panel = widgets.VBox([self.welcome, self.question, self.note],
+        layout=widgets.Layout(padding='8px'))
+
+# %% ../../nbs/api/widgets/08_study.ipynb #45c1f9ac
+@patch
+def open(self: StudyPanel, participant: Optional[int] = None):
+    "Open a participant's session, a new one's for None."
+    try: self.session = Session(self.study, participant)
+    except ValueError as error: self.note.value = _said(escape(str(error)), 14, '#b00'); return
+    self.welcome.layout.display, self.question.layout.display = 'none', ''
+    self.progress.max = len(self.session.trials)
+    self.note.value = _said(f'You are participant {self.session.participant}. Should you have '
+        'to stop, give this number to go on.', 13)
+    self._show()
+
+@patch
+def _show(self: StudyPanel):
+    "The open question, or thanks."
+    trial = self.session.trial
+    self.progress.value = len(self.session.answers)
+    if trial is None:
+        self.question.layout.display = 'none'
+        self.note.value = _said(f'That was the last one: {len(self.session.trials)} answers '
+            'are saved. Thank you!', 18)
+        return
+    self.words.value = _said(f'{escape(self.study.question)}') + _said(
+        f'<b>“{escape(self.study.prompt(trial))}”</b>', 20)
+    for view, image in zip((self.source, self.first, self.second),
+            (self.study.source(trial), *self.study.pair(trial))):
+        view.value = _bytes(image, self.height)
+    self.since = time.monotonic()
+
+# %% ../../nbs/api/widgets/08_study.ipynb #a4995b26
+@patch
+def _choose(self: StudyPanel, side: str):
+    "Take an answer."
+    seconds = time.monotonic() - self.since
+    if self.session.trial is None or seconds < self.min_seconds: return
+    try: self.session.answer(side, seconds)
+    except ValueError as error: self.note.value = _said(escape(str(error)), 14, '#b00'); return
+    self._show()

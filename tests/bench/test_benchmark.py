@@ -181,8 +181,8 @@ def test_noises_are_averaged_before_scenes_are_resampled():
 
 def test_the_means_of_many_columns_are_the_bootstrap_of_each():
     values = np.random.default_rng(0).exponential(size=(40, 3))
-    found = bootstrap_means(values, draws=8000)
-    for row, column in zip(found, values.T): assert tuple(row) == pytest.approx(bootstrap(column, draws=8000), abs=.02)
+    found = bootstrap_means(values, 'abc', draws=8000)
+    for row, column in zip(found.values(), values.T): assert tuple(row) == pytest.approx(bootstrap(column, draws=8000), abs=.02)
 
 def test_the_report_is_json_and_reads_as_tables():
     said = report(made_up(ours=.8, topk_random=.5), 3.)
