@@ -60,12 +60,11 @@ def _one(values, what: str, item: str):
 def match(
     methods: dict,              # name -> folder
     prompts: dict = None,       # input -> text, where the folders do not say it
-    sources: Union[str, Path, None] = None,
-    # folder of the unedited pictures, where the folders have none
+    sources: Union[str, Path, None] = None,     # folder of the unedited pictures, if they have none
 ) -> dict:                      # input -> dict(prompt, source: Path, pictures: method -> Path)
     "The inputs that all methods have. Raises `ValueError`."
-    found, origin = {m: find_results(f) for m, f in methods.items()}, find_results(
-        sources) if sources else {}
+    found = {m: find_results(f) for m, f in methods.items()}
+    origin = find_results(sources) if sources else {}
     common = [i for i in next(iter(found.values())) if all(i in f for f in found.values())]
     lost = len(set().union(*found.values())) - len(common)
     if not common:
@@ -77,8 +76,8 @@ def match(
     items = {}
     for i in common:
         each = [f[i] for f in found.values()]
-        source = origin[i].picture if i in origin else next((e.source for e in each if e.source),
-            None)
+        given = [origin[i].picture] if i in origin else []
+        source = next(filter(None, [*given, *(e.source for e in each)]), None)
         prompt = (prompts or {}).get(i) or _one([e.prompt for e in each], 'prompt', i)
         if source is None:
             raise ValueError(f'expected the unedited picture of the input {shown(i)}, found none; '
@@ -138,9 +137,9 @@ class Study:
     def pair(self, trial: Trial) -> tuple:      # left, right: pictures
         "The two pictures of a trial."
         files, sides = self.items[trial.item]['pictures'], (trial.left, trial.right)
-        real = next(s for s in sides if s != SPOILED)
-        return tuple(spoil(open_image(self.folder/'pictures'/files[real]), trial.number)
-            if s == SPOILED else open_image(self.folder/'pictures'/files[s]) for s in sides)
+        image = {s: open_image(self.folder/'pictures'/files[s]) for s in sides if s != SPOILED}
+        if SPOILED in sides: image[SPOILED] = spoil(*image.values(), trial.number)
+        return tuple(image[s] for s in sides)
 
 # %% ../../nbs/api/study/01_setup.ipynb #4372547c
 def create_study(
@@ -148,8 +147,7 @@ def create_study(
     methods: dict,              # name -> folder of results, ours first
     prompts: dict = None, sources: Union[str, Path, None] = None,   # see `match`
     question: str = QUESTION,
-    pairs: Optional[int] = None, repeats: Optional[int] = None,
-    # None: 40 and 4, or as many as there can be
+    pairs: Optional[int] = None, repeats: Optional[int] = None,     # None: 40 and 4, if there are
     **options,                  # of `Design`: checks, against, seed
 ) -> Study:
     "Set up a study. Raises `ValueError`."
@@ -160,8 +158,8 @@ def create_study(
     items = match(methods, prompts, sources)
     contests = len(Design(items, methods, 1, 0, **options).contests)
     pairs = min(40, contests * len(items)) if pairs is None else pairs
-    design = Design(items, methods, pairs, min(4, pairs // 2) if repeats is None else repeats,
-        **options)
+    repeats = min(4, pairs // 2) if repeats is None else repeats
+    design = Design(items, methods, pairs, repeats, **options)
     (folder/'pictures').mkdir(exist_ok=True)
     for i, said in items.items():
         size = open_image(said['source']).size
