@@ -61,8 +61,8 @@ def measured(
     "Facts of the winning boxes, averaged over cases, with intervals over scenes."
     facts = {c: books[c]['facts'][torch.as_tensor(u).reshape(-1)].mean(0) for c, u in won.items()}
     place = [FACTS.index(n) for n in columns]
-    return bootstrap_means(torch.stack([f[place] for f in facts.values()]).double().numpy(),
-        columns)
+    rows = torch.stack([f[place] for f in facts.values()]).double().numpy()
+    return bootstrap_means(rows, columns)
 
 def variant(
     books: dict,                        # case -> book

@@ -99,8 +99,8 @@ def goals(rows: list, preset: str) -> dict:      # what -> (value, low, high), g
     add('score of amortised / best of the full table', 'amortised score', 'ours best', .95)
     found['two objects, box on the named one'] = named_of_two(rows, preset), .8, 0
     for what, column in (('best edit', 'best'), ('score', 'score')):
-        add(f'{what} of halving-16 / best of the full table', f'halving-16 {column}', 'ours best',
-            .99)
+        what = f'{what} of halving-16 / best of the full table'
+        add(what, f'halving-16 {column}', 'ours best', .99)
     return {what: dict(value=v, goal=goal, reached=bool(v[i] >= goal))
         for what, (v, goal, i) in found.items() if not np.isnan(v[0])}
 

@@ -51,9 +51,8 @@ def draw_case(scene: int, noise: int) -> Case:
 
 # %% ../../nbs/api/bench/05_rows.ipynb #dff8ea3f
 MEASURES = ('iou', 'hit', 'named', 'clip', 'recogniser', 'psnr_raw', 'ssim_raw', 'features_raw',
-    'psnr', 'ssim', 'features', 'kept', 'changed', 'clip_t', 'clip_dir', 'structure', 'score',
-    'best',
-    'edits', 'seconds')
+    'psnr', 'ssim', 'features', 'kept', 'changed', 'clip_t', 'clip_dir', 'structure',
+    'score', 'best', 'edits', 'seconds')
 KEYS = ('preset', 'scene', 'noise', 'method')
 COLUMNS = (*KEYS, 'settings', 'objects', 'source', 'prompt', 'box', *MEASURES)
 

@@ -27,6 +27,12 @@ from .base import table_html, tall
 from .entries import anchor_points, learned_path
 
 # %% ../../nbs/api/widgets/04_learning.ipynb #f3d3ed77
+PLAYED = ('A solid box is the proposal that an anchor finds most probable at this step, a dashed '
+    'one what it preferred before. Play, or drag the step; below, the loss falls while the choices '
+    'become sure.')
+AT_ONCE = ('It was made in one look, by a network that had learned before: there are no steps to '
+    'play. The boxes are what it chose.')
+
 def box_features(
     result: EditResult,
     vit=None,               # timm VisionTransformer; None: colours instead
@@ -58,13 +64,6 @@ def learn_again(
         features, table, config, slopes=slopes)
 
 # %% ../../nbs/api/widgets/04_learning.ipynb #25f18747
-PLAYED = ('A solid box is the proposal that an anchor finds most probable at this step, a dashed '
-    'one '
-    'what it preferred before. Play, or drag the step; below, the loss falls while the choices '
-    'become sure.')
-AT_ONCE = ('It was made in one look, by a network that had learned before: there are no steps to '
-    'play. The boxes are what it chose.')
-
 class LearningPlayer(Panel):
     """The steps of one or several runs of learning, in `runs`; works on loaded results, without
     any model. Raises `ValueError`."""
