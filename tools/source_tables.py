@@ -15,13 +15,13 @@ from tqdm.auto import tqdm
 from regionedit.bench.baselines import Task
 from regionedit.bench.book import verdicts
 from regionedit.bench.rows import Case
-from regionedit.method.anchors import choose_anchors
+from regionedit.method.regions import choose_anchors
 from regionedit.method.attention import attend
 from regionedit.method.edits import edit_boxes
 from regionedit.pocket.judge import another
 from regionedit.pocket.rgn import oracle_edits, wanted
 from regionedit.pocket.scenes import SEEDS, article, draw_scene
-from regionedit.method.proposals import proposal_sizes, propose
+from regionedit.method.regions import proposal_sizes, propose
 from regionedit.method.ranking import source_evidence
 from regionedit.method.table import distinct, measure
 

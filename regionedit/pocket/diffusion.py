@@ -17,7 +17,7 @@ from torch import nn
 import torch.nn.functional as F
 
 from ..method.core import to_tensor
-from ..editors.autoencoder import PatchAutoencoder
+from ..editors.codes import PatchAutoencoder
 from ..editors.diffusion import DiffusionEditor, encode, hole_and_mask
 from ..editors.loading import load_part
 from .autoencoder import CROP, crop_of, jittered_box, sample_crop
@@ -154,7 +154,7 @@ class DiffusionRecipe(Recipe):
         return denoising_loss(model['unet'], self.scheduler, latents, batch['masks'], mask, hole, model['text_encoder'](batch['tokens'])[0])
 
     def evaluate(self, model):
-        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
+        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.judge.edit_success`)."
         from regionedit.pocket.judge import edit_success
         return edit_success(self.editor(model), SEEDS['validation'][:96])
 

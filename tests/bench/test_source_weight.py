@@ -175,8 +175,8 @@ def test_the_page_and_the_tool_name_the_same_columns(page): assert page.FACTS ==
 def test_a_scene_is_observed_as_its_parts_say(vit):
     from regionedit.method.core import box_iou
     from regionedit.pocket.scenes import SEEDS, article, draw_scene
-    from regionedit.method.proposals import proposal_sizes, propose
-    from regionedit.method.anchors import choose_anchors
+    from regionedit.method.regions import proposal_sizes, propose
+    from regionedit.method.regions import choose_anchors
     from regionedit.method.attention import attend
     seed, clip = SEEDS['validation'][tool.FIRST[2]], StubClip()
     facts = dict(zip(FACTS, tool.observe(SimpleNamespace(vit=vit, clip=clip), seed, 2).unbind(-1)))
