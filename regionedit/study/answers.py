@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Optional, Union
 import itertools, json, os, time
 
-from fastcore.basics import patch
 import numpy as np
 
 from ..method.core import shown
@@ -41,8 +40,7 @@ def read_file(
 class Session:
     "One participant's way through a study. Raises `ValueError`."
     def __init__(
-        self,
-        study: Study,
+        self, study: Study,
         participant: Optional[int] = None,      # from 1; None: the next who has no file yet
     ):
         (study.folder/'answers').mkdir(exist_ok=True)
@@ -64,6 +62,28 @@ class Session:
         "The question that is open; None at the end."
         return self.trials[len(self.answers)] if len(self.answers) < len(self.trials) else None
 
+    def answer(
+        self,
+        side: str,                          # 'left' or 'right'
+        seconds: Optional[float] = None,    # that the participant took
+    ):
+        "Write down the answer to the open question. Raises `ValueError`."
+        if side not in ('left', 'right') or self.trial is None:
+            raise ValueError("expected 'left' or 'right' while a question is open, got "
+                f'{shown(side)} at {len(self.answers)} of {len(self.trials)}; see Session.trial')
+        now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+        row = dict(study=self.study.digest, participant=self.participant, **asdict(self.trial),
+            answer=side, seconds=None if seconds is None else round(seconds, 2), time=now)
+        with open(self.path, 'ab') as f:
+            if read_file(self.path, self.study.digest)[1] != self.size:
+                raise ValueError(f'participant {self.participant} was answered for in another '
+                    'window; open the session again')
+            f.truncate(self.size)
+            self.size += f.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
+            f.flush()
+            os.fsync(f.fileno())
+        self.answers.append(row)
+
 # %% ../../nbs/api/study/02_answers.ipynb #ceaa7c2b
 def enrol(study: Study) -> int:
     "The number of a new participant; two that ask at once get two numbers."
@@ -71,29 +91,6 @@ def enrol(study: Study) -> int:
         try: (study.folder/'answers'/f'{number:04}.jsonl').touch(exist_ok=False)
         except FileExistsError: continue
         return number
-
-@patch
-def answer(
-    self: Session,
-    side: str,                          # 'left' or 'right'
-    seconds: Optional[float] = None,    # that the participant took
-):
-    "Write down the answer to the open question. Raises `ValueError`."
-    if side not in ('left', 'right') or self.trial is None:
-        raise ValueError(f"expected 'left' or 'right' while a question is open, got {shown(side)} "
-            f'at {len(self.answers)} of {len(self.trials)}; see Session.trial')
-    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    row = dict(study=self.study.digest, participant=self.participant, **asdict(self.trial),
-        answer=side, seconds=None if seconds is None else round(seconds, 2), time=now)
-    with open(self.path, 'ab') as f:
-        if read_file(self.path, self.study.digest)[1] != self.size:
-            raise ValueError(f'participant {self.participant} was answered for in another window; '
-                'open the session again')
-        f.truncate(self.size)
-        self.size += f.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
-        f.flush()
-        os.fsync(f.fileno())
-    self.answers.append(row)
 
 # %% ../../nbs/api/study/02_answers.ipynb #4ac39121
 def read_answers(study: Study) -> Rows:     # of dict, all participants

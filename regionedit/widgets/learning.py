@@ -65,8 +65,7 @@ def learn_again(
 
 # %% ../../nbs/api/widgets/04_learning.ipynb #25f18747
 class LearningPlayer(Panel):
-    """The steps of one or several runs of learning, in `runs`; works on loaded results, without
-    any model. Raises `ValueError`."""
+    "The steps of one or several runs of learning, `runs`; needs no model. Raises `ValueError`."
     def __init__(
         self, results,          # an `EditResult`, or name -> `EditResult`
         vit=None, clip=None,    # see `learn_again`
@@ -75,8 +74,7 @@ class LearningPlayer(Panel):
         if not isinstance(results, dict) or not results:
             raise ValueError('expected an EditResult, or a dict of name and EditResult, got '
                 f'{shown(results)}; give what an editor returned')
-        self.vit, self.clip = vit, clip
-        self.results = dict(results)
+        self.vit, self.clip, self.results = vit, clip, dict(results)
         self.runs = {name: learned_path(r) for name, r in results.items()}
         without = [name for name, path in self.runs.items() if path is None]
         if without:
@@ -94,6 +92,13 @@ class LearningPlayer(Panel):
             + (PLAYED if self.step.max else AT_ONCE)),
             row(self.left, self.right, controls), row(self.curve, self.lower)])
 
+    def learn(self, estimator: str):
+        "Add a run of this estimator on the table of the run that is shown, and show it against it."
+        source, name = self.results[self.run.value], f'{estimator}, again'
+        self.runs[name] = learn_again(source, estimator, self.vit, self.clip)
+        self.results[name] = source
+        self._offer(name)
+
     def facts(self) -> list:        # of (run, expected loss, probability, text)
         "Each run at the step: loss, mean of the highest probabilities, anchors at their best."
         rows = []
@@ -102,9 +107,9 @@ class LearningPlayer(Panel):
             loss = table.loss(self.results[name].config).masked_fill(~table.valid, torch.inf)
             known = table.valid.any(1)
             best = loss.gather(1, t.chosen[s][:, None])[:, 0] <= loss.amin(1)
-            rows.append((name, float(self.expected(name)[s]),
-                float(t.probabilities[s][known].amax(-1).mean()),
-                f'{int(best[known].sum())} of {int(known.sum())}'))
+            sure = float(t.probabilities[s][known].amax(-1).mean())
+            at_best = f'{int(best[known].sum())} of {int(known.sum())}'
+            rows.append((name, float(self.expected(name)[s]), sure, at_best))
         return rows
 
 # %% ../../nbs/api/widgets/04_learning.ipynb #c7867227
@@ -131,15 +136,6 @@ def _make_controls(self: LearningPlayer):
 
 # %% ../../nbs/api/widgets/04_learning.ipynb #0d164026
 @patch
-def learn(self: LearningPlayer, estimator: str):
-    "Add a run of this estimator on the table of the run that is shown, and show it against it."
-    source = self.results[self.run.value]
-    name = f'{estimator}, again'
-    self.runs[name], self.results[name] = learn_again(source, estimator, self.vit,
-        self.clip), source
-    self._offer(name)
-
-@patch
 def _offer(self: LearningPlayer, name: str):
     "Let a new run be chosen, and set it against the one that is shown."
     shown, last = self.run.value, max(map(len, self.runs.values())) - 1
@@ -155,8 +151,8 @@ def _offer(self: LearningPlayer, name: str):
 @patch
 def _draw(self: LearningPlayer):
     "Pictures, curves and numbers of a step."
-    self.left.value = png(self.draw_boxes(self.run.value))
-    self.right.value = png(self.draw_boxes(self.against.value))
+    self.left.value = png(self._draw_boxes(self.run.value))
+    self.right.value = png(self._draw_boxes(self.against.value))
     self.right.layout.display = '' if self.against.value in self.runs else 'none'
     curves = {name: self.expected(name) for name in self.runs}
     ax = show_curves(curves, new_axis(4.6, 2.9, left=.75, bottom=.5, right=.1, top=.3),
@@ -167,7 +163,7 @@ def _draw(self: LearningPlayer):
     self.numbers.value = table_html(self.facts(), ('run', 'loss', 'surest', 'at the best'))
 
 @patch
-def draw_boxes(self: LearningPlayer, name: str):    # an axis
+def _draw_boxes(self: LearningPlayer, name: str):    # an axis
     "The boxes of a run at the step; an empty axis for 'nothing'."
     axis = new_axis(3.5, 3.5 * tall(self.results[self.run.value].source_image) + .3, top=.3)
     if name not in self.runs: axis.axis('off'); return axis

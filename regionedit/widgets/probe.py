@@ -18,7 +18,7 @@ import ipywidgets as widgets
 
 from ..method.core import open_image, shown
 from ..results.diagnosis import diagnose, verdict
-from ..results.findings import Look, best_at, check_box, findings, learned_look, look_at
+from ..results.findings import Look, best_at, check_box, learned_look, look_at, numbers_of
 from ..plots.base import show_anchors, show_attention, show_boxes
 from ..method.result import EditResult
 from .base import Panel, below, button, beside, ground, hint, new_axis, png, row
@@ -249,7 +249,7 @@ def _draw(self: FailureProbe):
 def _findings(self: FailureProbe) -> list:
     "What the rules say of the numbers at hand."
     if self.result is None: return []
-    self.evidence = findings(self.result, self.truth, self.editor.clip, self.others,
+    self.evidence = numbers_of(self.result, self.truth, self.editor.clip, self.others,
         self.looks.get('true'), self.looks.get('own'))
     return diagnose(self.evidence)
 

@@ -80,6 +80,19 @@ class RegionExplorer(Panel):
         "Anchor and proposal that are shown, both from 0."
         return self.anchor.value, self.proposal.value
 
+    def facts(self) -> list:        # of (name, value, best of this anchor, best of all)
+        "The numbers of the entry."
+        k, m = self.entry
+        def best(name, values):
+            known = values[values.isfinite()]
+            return math.nan if not len(known) else float(known.max() if name in HIGHER_IS_BETTER
+                else known.min())
+        def weight(name):
+            if name not in TERMS: return ''
+            return f' (x {getattr(self.result.config, f"lambda_{name}"):g})'
+        return [(name + weight(name), float(v[k, m]), best(name, v[k]), best(name, v))
+            for name, v in self.values.items()]
+
     def picture(self):
         "The two pictures, and the map below them."
         self.draw_map()
@@ -219,20 +232,6 @@ def draw_edit(self: RegionExplorer):        # an axis
     return ax
 
 # %% ../../nbs/api/widgets/03_regions.ipynb #d12b96b1
-@patch
-def facts(self: RegionExplorer) -> list:        # of (name, value, best of this anchor, best of all)
-    "The numbers of the entry."
-    k, m = self.entry
-    def best(name, values):
-        known = values[values.isfinite()]
-        return math.nan if not len(known) else float(known.max() if name in HIGHER_IS_BETTER
-            else known.min())
-    def weight(name):
-        if name not in TERMS: return ''
-        return f' (x {getattr(self.result.config, f"lambda_{name}"):g})'
-    return [(name + weight(name), float(v[k, m]), best(name, v[k]), best(name, v))
-        for name, v in self.values.items()]
-
 @patch
 def sentence(self: RegionExplorer) -> str:
     "Where the box is, whether it was chosen, and with whom it shares its edit."
