@@ -28,10 +28,10 @@ def bootstrap_means(
     values: np.ndarray,         # (scenes n) float
     names: tuple,               # n of str
     draws: int = 1000, level: float = .95, seed: int = 0,
-) -> dict:                      # name -> (mean, lower, upper end), with five decimals
+) -> dict:                      # name -> (mean, lower, upper end)
     "The same for the means of many columns at once."
     ends = _ends(np.asarray(values, float).T[None], np.mean, draws, level, seed)
-    found = np.stack([np.mean(values, 0), *ends], 1).round(5)
+    found = np.stack([np.mean(values, 0), *ends], 1)
     return dict(zip(names, map(tuple, found.tolist())))
 
 def _ends(columns, figure: Callable, draws: int, level: float, seed: int) -> tuple:

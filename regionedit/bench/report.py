@@ -40,7 +40,9 @@ def summary(rows: list) -> dict:        # preset -> method -> column -> (mean, l
     found = {}
     for preset, name in itertools.product(*(names_in(rows, c) for c in ('preset', 'method'))):
         if values := list(by_scene(rows, preset, name).values()):
-            found.setdefault(preset, {})[name] = bootstrap_means(values, MEASURES)
+            means = bootstrap_means(values, MEASURES).items()
+            found.setdefault(preset, {})[name] = {c: tuple(round(x, 5) for x in v)
+                for c, v in means}
     return found
 
 # %% ../../nbs/api/bench/06_report.ipynb #5a36d44f
@@ -121,7 +123,9 @@ SHOWN = dict(iou='.2f', hit='.2f', named='.2f', clip='.2f', recogniser='.2f', ke
 
 def lined(head: list, lines: list) -> str:
     "A table in Markdown, of texts."
-    return '\n'.join(f'| {" | ".join(line)} |' for line in (head, ['---'] * len(head), *lines))
+    rule = '|---' * len(head) + '|'
+    head, *lines = (f'| {" | ".join(line)} |' for line in (head, *lines))
+    return '\n'.join((head, rule, *lines))
 
 def as_table(
     found: dict,                # name -> column -> (mean, low, high)
