@@ -49,11 +49,15 @@ class Night:
         path.unlink(missing_ok=True)
         return lines
 
+    def finished(self, out='out') -> int:
+        "How many results lie there; others may be coming and going."
+        return sum('job.json' in files and run.HOME not in Path(where).parts for where, _, files in os.walk(self.root/out))
+
     def tree(self, out='out') -> dict:
         "Every byte of every result, without the notes of who did it and when."
         folder = self.root/out
-        found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*')
-                 if p.is_file() and p.parent != folder and run.HOME not in p.parts}
+        results = [Path(where) for where, _, files in os.walk(folder) if 'job.json' in files and run.HOME not in Path(where).parts]
+        found = {p.relative_to(folder).as_posix(): p.read_bytes() for result in results for p in result.rglob('*') if p.is_file()}
         for name in [n for n in found if n.endswith('job.json')]:
             found[name] = {k: v for k, v in json.loads(found[name]).items() if k not in ('time', 'host', 'run', 'seconds')}
         return found

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['HOME', 'PATIENCE', 'SIDE', 'STOPS_ALL', 'WHICH', 'MODELS', 'seed_of', 'digest', 'Batch', 'sizes', 'known',
            'is_current', 'made', 'check_shared', 'publish', 'draw_thumbnail', 'make', 'record_of', 'begun', 'fail',
-           'attempt', 'do_job', 'ended', 'do_jobs', 'alone', 'summarise', 'missing', 'run_batch', 'add_batch_command',
-           'load_models', 'models_of', 'command_batch']
+           'attempt', 'do_job', 'failed_worker', 'do_jobs', 'alone', 'summarise', 'missing', 'run_batch',
+           'add_batch_command', 'load_models', 'models_of', 'command_batch']
 
 # %% ../../nbs/api/batch/03_run.ipynb #26af69fd
 from collections import deque
@@ -140,7 +140,10 @@ def publish(folder: Path, target: Path):
     if os.path.lexists(target):
         raise FileExistsError(f'expected no file or folder at {target}, or a result of regionedit '
                               'batch, found something else; move it away or name another --out')
-    os.rename(folder, target)
+    try: os.rename(folder, target)
+    except OSError:
+        if not (target/'job.json').is_file(): raise
+        return publish(folder, target)      # an earlier run's worker was quicker by a moment
     shutil.rmtree(old, ignore_errors=True)
 
 # %% ../../nbs/api/batch/03_run.ipynb #f4cce88d
@@ -244,10 +247,10 @@ def do_job(
             return record
         return attempt(batch, job, editor)
 
-# %% ../../nbs/api/batch/03_run.ipynb #44709f92
-def ended(batch: Batch, job: Job, future) -> Optional[dict]:
-    "The record of a call that has ended; None if the job is to be handed out again."
-    if not has_died(future): return future.result()
+# %% ../../nbs/api/batch/03_run.ipynb #c46ae2fa
+def failed_worker(batch: Batch, job: Job, error: Exception) -> Optional[dict]:
+    "The record of a job without a result; None if it is to be handed out again."
+    if not has_died(error): raise error
     if record := made(batch, job): return record
     return fail(batch, job, DIED, notes=[]) if begun(batch, job) else None
 
@@ -259,8 +262,8 @@ def do_jobs(
 ):
     "Hand out jobs until all have ended or too many have failed."
     items, failed = deque(jobs), 0
-    for job, future in as_ended(engine[0], task, items, engine[1]):
-        record = ended(batch, job, future)
+    for job, record, error in as_ended(engine[0], task, items, engine[1]):
+        if error: record = failed_worker(batch, job, error)
         if record is None: items.append(job); continue
         failed += record['status'] == 'failed'
         bar.set_postfix(failed=failed, refresh=False)

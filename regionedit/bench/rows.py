@@ -169,8 +169,8 @@ def run_rows(
     call, items = partial(do_case, models, config, settings), deque(c for c in cases if c[2])
     with tqdm(total=sum(len(c[2]) for c in items), desc=preset, unit='row', file=sys.stderr,
               disable=not progress) as bar:
-        for item, future in as_ended(engine[0], call, items, engine[1]):
-            if has_died(future): raise OSError(DIED)
-            write_rows(path, future.result(), append=True)
+        for item, rows, error in as_ended(engine[0], call, items, engine[1]):
+            if error: raise OSError(DIED) if has_died(error) else error
+            write_rows(path, rows, append=True)
             bar.update(len(item[2]))
     write_rows(path, in_order(read_rows(path)))

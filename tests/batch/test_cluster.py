@@ -55,12 +55,12 @@ def test_the_life_of_a_cluster(tmp_path):
     night.log()
     with Cluster(tmp_path) as cluster:
         process = night.start(scheduler=str(cluster.address), pause=.05)
-        while len(list(night.path('').rglob('job.json'))) < 10: assert process.poll() is None, process.communicate(); time.sleep(.02)
+        while night.finished() < 10: assert process.poll() is None, process.communicate(); time.sleep(.02)
         cluster.kill('gpu-0')
         first = json.loads(process.communicate(timeout=60)[0])
         log = night.log()
-        print([r['error'] for r in first['rows'] if r['error']])
-        assert counts(first) == (55, broken, 0, 60) and log.count('twice') == 0 and log.count('loaded') == 2
+        assert counts(first) == (55, broken, 0, 60), [r['error'] for r in first['rows'] if r['error']]
+        assert log.count('twice') == 0 and log.count('loaded') == 2
         assert 60 <= len(log) - log.count('loaded') <= 61           # what the dead worker was doing is the only thing done again
         second = json.loads(night.start(scheduler=str(cluster.address)).communicate(timeout=60)[0])
         assert counts(second) == (55, broken, 0, 0) and night.log() == []
@@ -73,12 +73,12 @@ def test_a_scheduler_that_dies_is_one_sentence_and_costs_what_was_in_flight(tmp_
     night = Night(tmp_path, 12)
     with Cluster(tmp_path) as cluster:
         process = night.start(scheduler=str(cluster.address), pause=.2)
-        while len(list(night.path('').rglob('job.json'))) < 4: assert process.poll() is None; time.sleep(.02)
+        while night.finished() < 4: assert process.poll() is None; time.sleep(.02)
         cluster.kill('scheduler')
         out, err = process.communicate(timeout=60)
         assert process.returncode == 2 and re.fullmatch('stopped: expected a scheduler that answers, .*\n', out)
         assert 'Traceback' not in err and 'ERROR' not in err
-    assert 4 <= len([p for p in night.path('').rglob('job.json')]) < 12
+    assert 4 <= night.finished() < 12
     night.log()
     left = json.loads((night.root/'out'/'summary.json').read_text())['open']
     again = night.run()

@@ -174,12 +174,9 @@ def test_a_worker_that_does_not_see_the_folder_says_so(night, monkeypatch):
 def test_a_job_whose_workers_died_fails_if_it_had_begun_and_waits_if_not(night):
     batch, job = Batch(night.images, night.root/'out'), read_jobs(night.file)[0]
     class KilledWorker(Exception): pass
-    class Ended:
-        def cancelled(self): return False
-        def exception(self): return KilledWorker()
-    assert run.ended(batch, job, Ended()) is None
+    assert run.failed_worker(batch, job, KilledWorker()) is None
     (batch.home('unfinished')/f'{batch.run}.{batch.key(job)}.1').mkdir(parents=True)
-    record = run.ended(batch, job, Ended())
+    record = run.failed_worker(batch, job, KilledWorker())
     assert record['status'] == 'failed' and record['error'].startswith('expected a worker that lives') and run.known(batch, job) == record
 
 # the command

@@ -56,4 +56,4 @@ def round_of_kills(night, out, chance, kills, kind):
             assert all(whole[name] == content for name, content in night.tree(out).items()), 'what is there is whole, at any moment'
         said, err = process.communicate()
         assert process.returncode == 0, (said, err)
-        assert counts(json.loads(said))[:3] == (38, 2, 0)
+        assert counts(json.loads(said))[:3] == (38, 2, 0), [r['error'] for r in json.loads(said)['rows'] if r['error']]
