@@ -59,7 +59,7 @@ class Night:
         results = [Path(where) for where, _, files in os.walk(folder) if 'job.json' in files and run.HOME not in Path(where).parts]
         found = {p.relative_to(folder).as_posix(): p.read_bytes() for result in results for p in result.rglob('*') if p.is_file()}
         for name in [n for n in found if n.endswith('job.json')]:
-            found[name] = {k: v for k, v in json.loads(found[name]).items() if k not in ('time', 'host', 'run', 'seconds')}
+            found[name] = {k: v for k, v in json.loads(found[name]).items() if k not in ('host', 'run', 'seconds')}
         return found
 
     def leftovers(self, out='out') -> list:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 import csv, hashlib, io, json, os, sys
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..batch.engine import DIED, Here, Kept, as_ended, has_died
+from ..batch.engine import DIED, Here, as_ended, has_died
 from .baselines import Outcome, Task
 from .methods import METHODS, methods_for
 from .metrics import clip_scores, outside, placed, preserved, psnr, structure_distance, uncomposited
@@ -128,16 +128,16 @@ def run_case(models, judge, case: Case, names: list, config: Config, known: dict
     return rows
 
 # %% ../../nbs/api/bench/05_rows.ipynb #ff948b4f
-def about(models: Kept, config: Config) -> tuple:       # preset, settings, names of methods
+def about(models: Callable, config: Config) -> tuple:       # preset, settings, names of methods
     "What must be known of the models before cases are handed out."
-    with models.lent() as (editor, judge):
+    with models() as (editor, judge):
         return editor.preset, settings_of(editor, judge, config), methods_for(editor)
 
-def do_case(models: Kept, config: Config, settings: str, item: tuple) -> list:      # of rows
+def do_case(models: Callable, config: Config, settings: str, item: tuple) -> list:      # of rows
     "The rows of one case; `item` is scene, noise and names of methods."
     scene, noise, names = item
     case = draw_case(scene, noise)
-    with models.lent() as (editor, judge):
+    with models() as (editor, judge):
         same = dict(preset=editor.preset, scene=scene, noise=noise, settings=settings)
         rows = run_case(editor, judge, case, names, config, {})
     return [dict(same, objects=1 + len(case.others), **r) for r in rows]
@@ -149,7 +149,7 @@ def in_order(rows: list) -> list:
                                        methods.index(r['method'])))
 
 def run_rows(
-    models: Kept,           # () -> (`RegionEditor`, `Recogniser`)
+    models: Callable,       # of `keep`: (`RegionEditor`, `Recogniser`)
     path: Path,             # of the CSV; its folder exists
     scenes: int, seeds: int = 2,        # how many scenes, and noises each
     names: list = None,     # of `METHODS`; None: all that these models can run

@@ -39,8 +39,8 @@ def test_models_are_loaded_once_and_others_take_their_place():
     loads = []
     first, again, other = keep(partial(dict, a=1)), keep(partial(dict, a=1)), keep(lambda: loads.append('other'))
     with open_engine():
-        with first.lent() as a, again.lent() as b: assert a is b == dict(a=1)
-        with other.lent(), other.lent(): pass
+        with first() as a, again() as b: assert a is b == dict(a=1)
+        with other(), other(): pass
         assert loads == ['other'] and len(engine._KEPT) == 1
     assert engine._KEPT == {}                       # this process keeps nothing beyond the work
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from night import Night
-from regionedit.batch import run
+from regionedit.batch import sheet
 from regionedit.batch.jobs import Job
 from regionedit.batch.sheet import COLUMNS, contact_sheet
 
@@ -42,7 +42,7 @@ def test_odd_characters_and_endless_texts_spoil_neither_table_nor_sheet(night):
 
 def test_thumbnails_are_small_whatever_the_picture(tmp_path):
     for name, size in (('source', (3000, 2)), ('edit', (1, 500))): Image.new('RGB', size, 'red').save(tmp_path/f'{name}.png')
-    assert Image.open(run.draw_thumbnail(tmp_path)).size == (2 * run.SIDE + 4, run.SIDE)
+    assert Image.open(sheet.draw_thumbnail(tmp_path)).size == (2 * sheet.SIDE + 4, sheet.SIDE)
 
 
 def rows_of(*jobs) -> list:
