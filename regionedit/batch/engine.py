@@ -13,11 +13,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, Optional
-import json, logging, pickle, queue, re, sys, threading, uuid, warnings
+import logging, pickle, queue, re, sys, threading, uuid, warnings
 
 from filelock import FileLock, Timeout
 
-from ..method.core import Note, check_file, shown
+from ..method.core import Note, check_file, read_object, shown
 
 # %% ../../nbs/api/batch/01_engine.ipynb #4ad37df0
 class Here(Executor):
@@ -134,10 +134,9 @@ def _address(
     "Where a scheduler listens. Raises `ValueError` or `FileNotFoundError`."
     if re.fullmatch(r'(\w+://)?[^/\\]+:\d+', scheduler): return scheduler
     path = check_file(scheduler, 'tcp://HOST:PORT or the file of a scheduler')
-    try: return json.loads(path.read_bytes())['address']
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f'expected the file that a scheduler wrote, {shown(scheduler, 200)} names '
-                         'no address; see dask scheduler --scheduler-file') from None
+    if address := (read_object(path) or {}).get('address'): return address
+    raise ValueError(f'expected the file that a scheduler wrote, {shown(scheduler, 200)} names no '
+                     'address; see dask scheduler --scheduler-file')
 
 # %% ../../nbs/api/batch/01_engine.ipynb #b2a2a6a5
 @contextmanager
@@ -153,7 +152,7 @@ def _quiet():
 def _start(distributed, workers: int):
     "A scheduler in this process and workers of one thread; none of them outlives it."
     return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0,
-                                    dashboard_address=None, silence_logs=logging.CRITICAL)
+                                    dashboard_address='127.0.0.1:0', silence_logs=logging.CRITICAL)
 
 def _join(distributed, where):
     "A client of a scheduler. Raises `ValueError`."

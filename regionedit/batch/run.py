@@ -358,6 +358,7 @@ def load_models(which: dict, device: str = 'auto', dtype: str = 'auto', **more):
     "The models, with one thread on the CPU, on this worker's GPU if there is one."
     import torch
     from regionedit.models.pretrained import RegionEditor
+    import regionedit.results.saved     # joins `EditResult.save`
     torch.set_num_threads(1)
     pin_gpu()
     return RegionEditor.from_pretrained(get_preset(*which.values()), device, dtype, **more)
