@@ -203,7 +203,7 @@ def attempt(batch: Batch, job: Job, editor: Callable) -> Optional[dict]:
     try:
         with _noted(notes): said = make(batch, job, editor, folder)
         record = record_of(batch, job, 'done', **said, **told(), files=sizes(folder))
-        write_whole(folder/'job.json', json.dumps(record, indent=1) + '\n')
+        (folder/'job.json').write_text(json.dumps(record, indent=1) + '\n', encoding='utf8')
         if not is_ours(): return made(batch, job)
         batch.failure(job).unlink(missing_ok=True)
         publish(folder, batch.target(job))
@@ -240,7 +240,7 @@ def failed_worker(batch: Batch, job: Job, error: Exception) -> Optional[dict]:
 
 def do_jobs(
     batch: Batch, jobs: list, task: Callable,
-    engine: tuple,                  # executor, calls ahead
+    engine: tuple,                  # executor, pieces ahead
     max_failures: Optional[int],
     bar,                            # tqdm; moves on with every job
 ):

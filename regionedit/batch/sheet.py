@@ -48,7 +48,7 @@ def _picture(row: dict) -> str:
     "The thumbnail of a result, which leads to the edit."
     link = quote(row['id'])
     alt = f'{row["source"]} has become {row["prompt"]}, in the box {_cell(row["box"])}'
-    return (f'<a href="./{link}/edit.png"><img loading="lazy" src="./{link}/thumbnail.png" '
+    return (f'<a href="./{link}/edit.png"><img loading="lazy" src="./{link}/thumbnail.jpg" '
             f'alt="Source, boxes and edit: {_said(alt)}"></a>')
 
 def _facts(row: dict) -> str:
@@ -84,8 +84,8 @@ def draw_thumbnail(folder: Path) -> Path:
     sheet = Image.new('RGB', (max(1, len(parts) * (SIDE + 4) - 4), SIDE), 'white')
     for i, p in enumerate(parts):
         sheet.paste(p, (i * (SIDE + 4) + (SIDE - p.width) // 2, (SIDE - p.height) // 2))
-    sheet.save(folder/'thumbnail.png')
-    return folder/'thumbnail.png'
+    sheet.save(folder/'thumbnail.jpg', quality=85)
+    return folder/'thumbnail.jpg'
 
 # %% ../../nbs/api/batch/02_sheet.ipynb #97052181
 STYLE = '''

@@ -1,5 +1,5 @@
 "Calls are handed out, come back in the order in which they end, and what goes wrong is told in a sentence."
-import json, os, sys
+import json, sys, time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -25,15 +25,35 @@ def test_ctrl_c_passes_through():
     def interrupted(_): raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): list(as_ended(Here(), interrupted, deque([1])))
 
-@pytest.mark.parametrize('ahead', [1, 3])
-def test_no_more_calls_are_out_than_were_asked_for(ahead):
-    out, most = [], []
-    def call(item): most.append(len(out)); return item
-    with ThreadPoolExecutor(8) as pool:
-        class Counted:
-            def submit(self, f, item): out.append(item); return pool.submit(f, item)
-        for item, *_ in as_ended(Counted(), call, deque(range(20)), ahead): out.remove(item)
-    assert max(most) <= ahead and len(most) == 20
+class Pool:
+    "Threads; says how many pieces are out, and how many items each has."
+    def __init__(self): self.pool, self.out, self.most, self.sizes = ThreadPoolExecutor(2), set(), 0, []
+    def submit(self, do, call, piece):
+        future = self.pool.submit(do, call, piece)
+        self.out = {f for f in self.out if not f.done()} | {future}
+        self.most = max(self.most, len(self.out))
+        self.sizes.append(len(piece))
+        return future
+
+@pytest.mark.parametrize('ahead', [1, 3, 20])
+def test_no_more_pieces_are_out_than_may_be(ahead):
+    pool = Pool()
+    assert sorted(result for _, result, _ in as_ended(pool, abs, deque(range(200)), ahead)) == list(range(200))
+    assert pool.most <= ahead and sum(pool.sizes) == 200
+
+@pytest.mark.parametrize('seconds, largest', [(0, 10), (.03, 3), (.11, 1)])
+def test_short_calls_go_out_together_and_long_ones_alone(seconds, largest):
+    pool = Pool()
+    list(as_ended(pool, lambda _: time.sleep(seconds), deque(range(40)), 1000))
+    assert pool.sizes[:engine.FIRST_AHEAD] == [1] * engine.FIRST_AHEAD and 1 <= max(pool.sizes) <= largest and (seconds or max(pool.sizes) > 1)
+
+def test_an_error_is_told_of_every_item_of_its_piece():
+    def call(item):
+        if item == 90: raise RuntimeError('here')
+        return item
+    found = {item: error or result for item, result, error in as_ended(Pool(), call, deque(range(100)), 1000)}
+    failed = {item for item, result in found.items() if isinstance(result, RuntimeError)}
+    assert set(found) == set(range(100)) and 90 in failed and len(failed) <= 10 and all(result == item for item, result in found.items() if item not in failed)
 
 def test_models_are_loaded_once_and_others_take_their_place():
     loads = []
@@ -53,7 +73,7 @@ class DasksFuture(Future):
     def result(self): raise OSError('connection reset')
 
 class Lost:
-    def submit(self, call, item):
+    def submit(self, do, call, piece):
         future = DasksFuture()
         future.set_result(None)
         return future

@@ -17,7 +17,7 @@ from regionedit.method.core import Note
 def test_a_batch_is_done_and_not_done_again(night):
     assert counts(night.run()) == (6, 0, 0, 6) and sorted(night.log()) == sorted(['loaded'] + [Path(n).name for n in night.names])
     before = night.tree()
-    assert {f'{n}/{f}' for n in night.names for f in ('source.png', 'edit.png', 'result.json', 'job.json', 'thumbnail.png', 'edits/000.txt')} == set(before)
+    assert {f'{n}/{f}' for n in night.names for f in ('source.png', 'edit.png', 'result.json', 'job.json', 'thumbnail.jpg', 'edits/000.txt')} == set(before)
     assert counts(night.run()) == (6, 0, 0, 0) and night.log() == []            # not even loaded
     assert night.tree() == before and night.leftovers() == []
 

@@ -37,7 +37,7 @@ def round_of_kills(night, out, chance, kills, kind):
     with Cluster(night.root, 2 if kind == 'joined' else 0) as cluster:
         if kind == 'joined': where = dict(scheduler=str(cluster.address))
         process = night.start(out, pause=.1, **where)
-        while not until_it_ends(process, chance.uniform(.3, 2.5)):
+        while not until_it_ends(process, chance.uniform(.3, 2.5) if kind == 'joined' else chance.uniform(1, 5)):
             victim = chance.choice(['worker', 'worker', 'client', 'scheduler']) if kind == 'joined' else 'client'
             kills[victim] += 1
             if victim == 'client':
