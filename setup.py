@@ -38,6 +38,7 @@ setup(
     package_data={"regionedit": ["pocket/data/**", "pocket/models/**"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={"cluster": cfg["cluster_requirements"].split(),
+                    "dev": (cfg["dev_requirements"] + " " + cfg["cluster_requirements"]).split()},
     entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{cfg['lib_name']}=regionedit._modidx:d"]},
 )

@@ -235,7 +235,7 @@ def test_resuming_nothing_is_one_line(capsys, tmp_path):
     assert 'to resume from' in refused(main(['train', 'dino', '--resume', '--out', str(tmp_path)]), capsys)
 
 def test_it_can_be_started_as_a_module():
-    "As launchers do: `torchrun -m regionedit.cli`."
+    "As `python -m regionedit.cli`, where no folder of programs is on the path."
     for words, status, told in ((['cite'], 0, 'arXiv:2311.16432'), (['fly'], 2, 'regionedit: ')):
         said = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True)
         assert said.returncode == status and told in said.stdout + said.stderr and 'Traceback' not in said.stderr

@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'MEASURES', 'KEYS', 'COLUMNS', 'Case', 'draw_case', 'on_named', 'background', 'measures_of', 'owned',
-           'settings_of', 'read_rows', 'write_rows', 'run_case', 'run_rows']
+           'settings_of', 'read_rows', 'write_rows', 'run_case', 'about', 'do_case', 'in_order', 'run_rows']
 
 # %% ../../nbs/api/bench/05_rows.ipynb #b7d19b59
+from collections import deque
 from dataclasses import dataclass, field
-import csv, hashlib, io, json, os
+from functools import partial
+import csv, hashlib, io, json, os, sys
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..batch.engine import DIED, Here, as_ended, has_died
 from .baselines import Outcome, Task
 from .methods import METHODS, methods_for
 from .metrics import clip_scores, outside, placed, preserved, psnr
@@ -139,26 +142,49 @@ def run_case(
     return rows
 
 # %% ../../nbs/api/bench/05_rows.ipynb #ff948b4f
+def about(models: Callable, config: Config) -> tuple:       # preset, settings, names of methods
+    "What must be known of the models before cases are handed out."
+    with models() as (editor, judge):
+        return editor.preset, settings_of(editor, judge, config), methods_for(editor)
+
+def do_case(models: Callable, config: Config, settings: str, item: tuple) -> list:      # of rows
+    "The rows of one case; `item` is scene, noise and names of methods."
+    scene, noise, names = item
+    case = draw_case(scene, noise)
+    with models() as (editor, judge):
+        same = dict(preset=editor.preset, scene=scene, noise=noise, settings=settings)
+        rows = run_case(editor, judge, case, names, config, {})
+    return [dict(same, objects=1 + len(case.others), **r) for r in rows]
+
+def in_order(rows: list) -> list:
+    "Preset by preset as they came, then by scene, noise and method."
+    presets, methods = list(dict.fromkeys(r['preset'] for r in rows)), list(METHODS)
+    return sorted(rows, key=lambda r: (presets.index(r['preset']), r['scene'], r['noise'],
+                                       methods.index(r['method'])))
+
 def run_rows(
-    models,                 # `RegionEditor`
-    judge,                  # `Recogniser`
+    models: Callable,       # of `keep`: (`RegionEditor`, `Recogniser`)
     path: Path,             # of the CSV; its folder exists
     scenes: int, seeds: int = 2,        # how many scenes, and noises each
     names: list = None,     # of `METHODS`; None: all that these models can run
+    *,
     config: Config = Config(),
-    bar: tqdm = None,       # advanced by one a row
+    engine: tuple = (Here(), 1),        # see `open_engine`
+    progress: bool = False,
 ):
-    "Make the rows that the file does not have."
-    names, settings = names or methods_for(models), settings_of(models, judge, config)
-    kept = [r for r in read_rows(path) if r['preset'] != models.preset or r['settings'] == settings]
+    "Make the rows that the file does not have. Raises `OSError` if an engine ends."
+    preset, settings, able = engine[0].submit(about, models, config).result()
+    names = [n for n in names or able if n in able]
+    kept = [r for r in read_rows(path) if r['preset'] != preset or r['settings'] == settings]
     write_rows(path, kept)
     done = {tuple(r[k] for k in KEYS) for r in kept}
-    for scene in range(FIRST, FIRST + scenes):
-        for noise in range(seeds):
-            case, missing = draw_case(scene, noise), [n for n in names
-                if (models.preset, scene, noise, n) not in done]
-            same = dict(preset=models.preset, scene=scene, noise=noise, settings=settings, objects=1
-                + len(case.others))
-            rows = run_case(models, judge, case, missing, config, {})
-            if rows: write_rows(path, [dict(same, **r) for r in rows], append=True)
-            if bar is not None: bar.update(len(names))
+    cases = [(scene, noise, [n for n in names if (preset, scene, noise, n) not in done])
+             for scene in range(FIRST, FIRST + scenes) for noise in range(seeds)]
+    call, items = partial(do_case, models, config, settings), deque(c for c in cases if c[2])
+    with tqdm(total=sum(len(c[2]) for c in items), desc=preset, unit='row', file=sys.stderr,
+              disable=not progress) as bar:
+        for item, rows, error in as_ended(engine[0], call, items, engine[1]):
+            if error: raise OSError(DIED) if has_died(error) else error
+            write_rows(path, rows, append=True)
+            bar.update(len(item[2]))
+    write_rows(path, in_order(read_rows(path)))
