@@ -2,7 +2,12 @@
 import os, subprocess, sys
 from pathlib import Path
 
-os.environ.setdefault('HF_HUB_OFFLINE', '1')            # no test asks the network for anything
+import loopback
+
+PORT = loopback.reserve()
+os.environ['HF_ENDPOINT'] = 'http://{}:{}'.format(*PORT.getsockname())     # no test asks any other hub,
+os.environ.setdefault('HF_HUB_OFFLINE', '1')            # nor this one without saying so
+os.environ.setdefault('HF_HUB_DISABLE_XET', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 
@@ -31,3 +36,17 @@ def wheel(root, tmp_path_factory) -> Path:
                           'bdist_wheel', '--compression', 'stored', '--bdist-dir', f'{out}/wheel', '--dist-dir', out], cwd=root, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return next(Path(out).glob('*.whl'))
+
+@pytest.fixture(scope='session')
+def served():
+    "A hub on this machine, see tests/loopback.py."
+    return loopback.serve(PORT)
+
+@pytest.fixture
+def hub(served, tmp_path, monkeypatch):
+    "That hub, reachable, with an empty cache beside it."
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path/'cache'))
+    served.forget()
+    yield served
+    served.down = False
