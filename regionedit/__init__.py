@@ -1,7 +1,8 @@
 """Text-driven image editing via learnable regions: find the box, learn it, edit inside it."""
 __version__ = "0.1.0"
 
-_WHERE = {"RegionEditor": "editor", "EditResult": "result", "Config": "config", "ModelNotAvailable": "core"}
+_WHERE = {"RegionEditor": "method.editor", "EditResult": "method.result", "Config": "method.config", "ModelNotAvailable": "method.core", "Note": "method.core"}
+_JOINED = ("models.pretrained", "results.sheet", "results.saved", "widgets.explore")    # rooms above `method` that add methods to its classes
 __all__ = list(_WHERE)
 
 
@@ -9,4 +10,6 @@ def __getattr__(name):
     "Import a public name when it is first used, so that `import regionedit` costs nothing."
     if name not in _WHERE: raise AttributeError(f"module 'regionedit' has no attribute {name!r}")
     from importlib import import_module
+    if name in ("RegionEditor", "EditResult"):
+        for room in _JOINED: import_module(f"regionedit.{room}")
     return getattr(import_module(f"regionedit.{_WHERE[name]}"), name)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from regionedit.batch import run_batch
-from regionedit.core import open_image
-from regionedit.jobs import read_jobs
+from regionedit.batch.run import run_batch
+from regionedit.method.core import open_image
+from regionedit.batch.jobs import read_jobs
 
 class StubResult:
     "Three files, written one after the other."

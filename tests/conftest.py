@@ -1,5 +1,5 @@
 "What every test may use."
-import os, subprocess, sys
+import os, socket, subprocess, sys
 from pathlib import Path
 
 import loopback
@@ -50,3 +50,15 @@ def hub(served, tmp_path, monkeypatch):
     served.forget()
     yield served
     served.down = False
+
+@pytest.fixture
+def offline(monkeypatch):
+    "Call it: every socket is closed, as a machine without a network finds out, and no variable says so."
+    def refuse(*args, **kwargs): raise OSError('no network here')
+    def close():
+        import huggingface_hub
+        huggingface_hub.close_session()
+        monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+        for name in ('create_connection', 'getaddrinfo'): monkeypatch.setattr(socket, name, refuse)
+        for name in ('connect', 'connect_ex'): monkeypatch.setattr(socket.socket, name, refuse)
+    return close

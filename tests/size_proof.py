@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from regionedit.clip import Clip
-from regionedit.editor import RegionEditor
-from regionedit.editors.base import window_and_mask
+from regionedit.method.clip import Clip
+from regionedit import RegionEditor
+from regionedit.method.edits import window_and_mask
 from regionedit.editors.pipeline import PipelineEditor
-from regionedit.hub import quiet
+from regionedit.editors.loading import quiet
 from regionedit.pocket import draw_scene, weights_folder
 
 LIMIT = .05
@@ -42,8 +42,8 @@ def stable_diffusion(tiny: bool):
 def eyes(tiny: bool) -> tuple:
     "ViT and CLIP of the sizes of the paper's, or the bundled ones."
     if tiny:
-        from regionedit.attention import load_vit
-        from regionedit.clip import load_clip
+        from regionedit.models.pretrained import load_vit
+        from regionedit.models.pretrained import load_clip
         return load_vit(weights_folder('vit')), load_clip(weights_folder('clip'))
     import open_clip, timm
     vit = timm.create_model('vit_base_patch16_224.dino', num_classes=0, dynamic_img_size=True).eval()

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from regionedit.clip import ImageFeatures
-from regionedit.config import Config
-from regionedit.editors.base import Edit
-from regionedit.learner import Trajectory
-from regionedit.result import Candidate, EditResult
-from regionedit.table import EditTable
+from regionedit.method.clip import ImageFeatures
+from regionedit.method.config import Config
+from regionedit.method.edits import Edit
+from regionedit.method.learner import Trajectory
+from regionedit.method.result import Candidate
+from regionedit import EditResult
+from regionedit.method.table import EditTable
 
 def noise(*key) -> np.random.Generator:
     "A random generator that depends on the key's text only."

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 import regionedit.cli as cli
-from regionedit.pocket.weights import NAMES, weights_folder
+from regionedit.models.bundled import NAMES, weights_folder
 from regionedit.cli import build_parser, main
-from regionedit.config import Config
-from regionedit.core import ModelNotAvailable
-from regionedit.hub import not_available
+from regionedit.method.config import Config
+from regionedit.method.core import ModelNotAvailable
+from regionedit.models.hub import not_available
 from stubs import picture, stub_result
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def calls(monkeypatch) -> list:
         def __call__(self, image, prompt, source, **options):
             found.append((self.preset, image, prompt, source, options))
             return stub_result()
-    monkeypatch.setattr('regionedit.editor.RegionEditor', Stub)
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor', Stub)
     monkeypatch.setattr(cli, 'get_preset', lambda name, *more: name)
     return found
 
@@ -92,7 +92,7 @@ def test_demo_needs_no_picture(calls, tmp_path, monkeypatch):
     assert calls[1][2:4] == ('a kite', 'a toy')
 
 def test_the_demos_picture_is_in_the_package():
-    from regionedit.core import open_image
+    from regionedit.method.core import open_image
     from regionedit.pocket import example
     assert min(open_image(example(cli.DEMO['image'])).size) >= 64
 
@@ -130,20 +130,20 @@ def test_a_bad_picture_is_one_line(calls, capsys, tmp_path, content):
 @pytest.mark.parametrize('error', [ModelNotAvailable('expected a model,\nfound none'), ValueError('expected\nthis'), FileNotFoundError('no such file'), PermissionError('not yours')])
 def test_errors_on_the_way_are_one_line(edit, capsys, monkeypatch, error):
     def fail(*args, **more): raise error
-    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', fail)
     assert refused(edit(), capsys) == f'regionedit: {" ".join(str(error).split())}\n'
 
 @pytest.mark.parametrize('terminal', [False, True])
 def test_commands_that_help_stand_on_lines_of_their_own_in_a_terminal(edit, capsys, monkeypatch, terminal):
     def fail(*args, **more): raise not_available('a model', 'found\nnone', ['hf download a/b', 'hf download c/d --include "*.json"'])
-    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail); monkeypatch.setattr(sys.stderr, 'isatty', lambda: terminal)
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', fail); monkeypatch.setattr(sys.stderr, 'isatty', lambda: terminal)
     assert edit() == 2
     sentence, commands = 'regionedit: expected a model, found none; use the bundled models (preset "pocket"), give a folder of the same layout, or fetch it where there is a network:', ['hf download a/b', 'hf download c/d --include "*.json"']
     assert capsys.readouterr().err == ''.join(f'{"  " if terminal and i else ""}{l}{end}' for i, (l, end) in enumerate(zip([sentence, *commands], '\n\n\n' if terminal else '  \n')))
 
 def test_a_mistake_of_ours_is_not_hidden(edit, monkeypatch):
     def fail(*args, **more): raise ZeroDivisionError
-    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', fail)
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', fail)
     with pytest.raises(ZeroDivisionError): edit()
 
 def test_a_file_in_the_place_of_the_folder(edit, tmp_path, capsys):
@@ -182,7 +182,7 @@ def test_a_path_with_odd_bytes_can_be_printed(calls, image, tmp_path):
 
 def test_stopping_is_no_traceback(edit, capsys, monkeypatch):
     def stop(*args, **more): raise KeyboardInterrupt
-    monkeypatch.setattr('regionedit.editor.RegionEditor.from_pretrained', stop)
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', stop)
     assert edit() == 130 and capsys.readouterr().err == 'regionedit: stopped\n'
 
 # other commands
@@ -201,7 +201,7 @@ def test_cite(capsys): assert main(['cite']) == 0 and '2311.16432' in capsys.rea
 
 @pytest.mark.parametrize('present', [NAMES, ('vit',)])
 def test_doctor_says_what_is_missing(monkeypatch, capsys, tmp_path, present):
-    from regionedit.pocket import weights
+    from regionedit.models import bundled as weights
     monkeypatch.setattr(weights, '_MODELS', tmp_path)
     for name in present: (tmp_path/name).mkdir(); (tmp_path/name/'model.safetensors').touch()
     assert main(['doctor']) == (0 if present == NAMES else 2)
@@ -244,11 +244,11 @@ def test_it_can_be_started_as_a_module():
                                          (MemoryError(), 'expected more memory'), (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'expected more memory')])
 def test_what_the_system_says_becomes_a_sentence(edit, calls, monkeypatch, capsys, error, told):
     def fail(*args, **kwargs): raise error
-    monkeypatch.setattr('regionedit.result.EditResult.save', fail)
+    monkeypatch.setattr('regionedit.method.result.EditResult.save', fail)
     line = refused(edit('--json'), capsys)
     assert line.startswith('regionedit: expected ') and told in line
 
 def test_a_bug_is_not_passed_off_as_a_mistake(edit, calls, monkeypatch):
     def fail(*args, **kwargs): raise RuntimeError('shapes do not match')
-    monkeypatch.setattr('regionedit.result.EditResult.save', fail)
+    monkeypatch.setattr('regionedit.method.result.EditResult.save', fail)
     with pytest.raises(RuntimeError, match='shapes'): edit()

@@ -1,4 +1,4 @@
-"The shape of the project: floors, import cost, package data, notebooks and modules that belong together."
+"The shape of the project: import cost, package data, notebooks and modules that belong together."
 import ast, json, subprocess, sys, zipfile
 from pathlib import Path
 
@@ -7,66 +7,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, NBS = ROOT/'regionedit', ROOT/'nbs'
 
-# From low to high. A module may import from its own floor and from those below.
-FLOORS = [['core', 'claims', 'summary'], ['config', 'masks', 'hub'], ['attention', 'clip', 'jobs'], ['anchors', 'proposals', 'losses', 'ranking'],
-          ['editors', 'presets', 'refine'], ['table'], ['gradients', 'estimators', 'budget', 'learner', 'amortised'], ['result', 'saved', 'editor', 'evidence', 'diagnosis'],
-          ['plots', 'widgets', 'batch', 'bench', 'plots_attention', 'plots_choice', 'plots_editors', 'study', 'course'], ['cli']]
-LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-BESIDE = 'pocket'                       # implements what the floors ask for and measures it; these may open it:
-OPENS_POCKET = {'editor', 'widgets', 'bench', 'cli'}
-OPENS_PANELS = ('result', 'widgets.explore')     # a result draws itself, and opens its own panel when it is asked to
-PRESET_NEEDS = 'pocket.weights'         # says where the bundled files lie and no more; presets may ask it
-
 MODULES = sorted(p for p in PACKAGE.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py'))
 PAGES = sorted(p for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 HEAVY = ['torch', 'torchvision', 'timm', 'open_clip', 'diffusers', 'transformers', 'matplotlib', 'scipy', 'ipywidgets', 'IPython']
 
 def name_of(path: Path) -> str:
-    "regionedit/losses/text.py -> losses.text"
+    "regionedit/method/losses.py -> method.losses"
     return '.'.join(path.relative_to(PACKAGE).with_suffix('').parts)
 
 def short(path: Path) -> str: return path.relative_to(ROOT).as_posix()
-
-def imports_of(
-    source: str,
-    module: str,        # its own name below regionedit, for relative imports
-) -> set:               # names below regionedit, such as 'losses.text'
-    "Every module of the package that a source imports, wherever the import stands."
-    found, package = set(), ['regionedit', *module.split('.')[:-1]]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import): found |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[:len(package) - node.level + 1] if node.level else []
-            whole = '.'.join(base + ([node.module] if node.module else []))
-            found |= {f'{whole}.{a.name}' for a in node.names} if whole == 'regionedit' else {whole}
-    return {name.removeprefix('regionedit.') for name in found if name.startswith('regionedit.')}
-
-def too_high(module: str, imported: set) -> list:
-    "The imports that a module of this name must not have."
-    own = module.split('.')[0]
-    def forbidden(name):
-        other = name.split('.')[0]
-        if (own, name) == OPENS_PANELS: return False
-        if own == BESIDE: return LEVEL.get(other, 0) > LEVEL['editor']
-        if other == BESIDE: return own not in OPENS_POCKET and (own, name) != ('presets', PRESET_NEEDS)
-        return LEVEL.get(other, 0) > LEVEL[own]
-    return sorted(filter(forbidden, imported))
-
-def test_imports_are_read_wherever_they_stand():
-    source = 'import torch, regionedit.table\nfrom .masks import x\nfrom regionedit import cli\ndef f():\n    from .losses.text import y\n    from . import core'
-    assert imports_of(source, 'anchors') == {'table', 'masks', 'cli', 'losses.text', 'core'}
-    assert imports_of('from ..masks import x\nfrom .text import y', 'losses.direction') == {'masks', 'losses.text'}
-
-def test_floors_say_what_is_too_high():
-    assert too_high('anchors', {'core', 'attention', 'table', 'cli', 'pocket.scenes'}) == ['cli', 'pocket.scenes', 'table']
-    assert too_high('cli', {'editor', 'pocket.scenes'}) == []
-    assert too_high('pocket.scenes', {'core', 'editors.diffusion', 'plots'}) == ['plots']
-
-@pytest.mark.parametrize('path', MODULES, ids=name_of)
-def test_lower_floors_do_not_import_higher_ones(path):
-    module = name_of(path)
-    assert module.split('.')[0] in {*LEVEL, BESIDE}, f'give {module} a floor in tests/test_project.py'
-    assert too_high(module, imports_of(path.read_text(encoding='utf8'), module)) == []
 
 def loaded_after(code: str) -> list:
     "Heavy packages in memory after running `code` in a new Python."

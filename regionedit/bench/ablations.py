@@ -13,13 +13,13 @@ from typing import Callable
 import numpy as np
 import torch
 
-from ..anchors import spread_anchors
-from ..attention import attend
+from ..method.anchors import spread_anchors
+from ..method.attention import attend
 from .book import FACTS, TEMPLATES
 from .intervals import bootstrap, bootstrap_means
-from ..core import contains
+from ..method.core import contains
 from ..pocket.scenes import draw_scene
-from ..table import TERMS
+from ..method.table import TERMS
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #f8622cf5
 def fact(book: dict, name: str) -> torch.Tensor:    # (u) float

@@ -13,12 +13,12 @@ import time
 import torch
 from PIL import Image
 
-from ..anchors import choose_anchors
-from ..attention import attend
-from ..config import Config
-from ..editors.base import Edit
-from ..ranking import rank
-from ..table import fill_table, with_evidence
+from ..method.anchors import choose_anchors
+from ..method.attention import attend
+from ..method.config import Config
+from ..method.edits import Edit
+from ..method.ranking import rank
+from ..method.table import fill_table, with_evidence
 
 # %% ../../nbs/api/bench/01_baselines.ipynb #b8476303
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..anchors import choose_anchors
-from ..attention import attend
+from ..method.anchors import choose_anchors
+from ..method.attention import attend
 from .metrics import outside, psnr
 from .rows import FIRST, Case, draw_case, on_named
-from ..config import Config
-from ..core import box_iou
-from ..learner import learn
-from ..losses.direction import direction_loss
-from ..pocket.measure import names_of
+from ..method.config import Config
+from ..method.core import box_iou
+from ..method.learner import learn
+from ..method.losses import direction_loss
+from ..pocket.judge import names_of
 from ..pocket.recogniser import recognise
-from ..proposals import RegionGenerator, proposal_sizes, propose, roi_features
-from ..table import TERMS, EditTable, distinct, fill_table
+from ..method.proposals import RegionGenerator, proposal_sizes, propose, roi_features
+from ..method.table import TERMS, EditTable, distinct, fill_table
 
 # %% ../../nbs/api/bench/08_book.ipynb #2150a599
 ASPECTS = (.5, 1., 2.)      # width over height
@@ -127,7 +127,7 @@ def make_books(models, judge, path: Path, scenes: int, config: Config = Config()
 # %% ../../nbs/api/bench/08_book.ipynb #7ee0a9bb
 def main():
     "Edit every box that the ablations ask for; can be stopped and started again."
-    from regionedit.editor import RegionEditor
+    from regionedit.models.pretrained import RegionEditor
     from regionedit.pocket.recogniser import load_recogniser
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scenes', type=int, default=16, help='number of scenes (default: 16)')

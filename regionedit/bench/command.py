@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable
 import json, sys, time
 
-from ..core import ModelNotAvailable, check_out
+from ..method.core import ModelNotAvailable, check_out
 
 # %% ../../nbs/api/bench/07_command.ipynb #9d3400cb
 SCENES, SEEDS_EACH = 3, 2       # of the small benchmark
@@ -33,7 +33,7 @@ def add_bench_command(
 # %% ../../nbs/api/bench/07_command.ipynb #c7f453a0
 def chosen_presets(given: list) -> list:        # of names
     "The presets that were asked for; without any, the bundled ones that can be loaded."
-    from regionedit.presets import BUNDLED, get_preset
+    from regionedit.models.presets import BUNDLED, get_preset
     if given: return list(dict.fromkeys(name for text in given for name in text.split(',') if name))
     def there(name):
         try: return bool(get_preset(name))
@@ -58,7 +58,7 @@ def fill_rows(preset: str, judge, path: Path, scenes: int, seeds: int, names: li
     from tqdm.auto import tqdm
     from regionedit.bench.methods import Remembering, methods_for
     from regionedit.bench.rows import run_rows
-    from regionedit.editor import RegionEditor
+    from regionedit.models.pretrained import RegionEditor
     models = RegionEditor.from_pretrained(preset)
     models.clip = Remembering(models.clip)
     able = [n for n in names or methods_for(models) if n in methods_for(models)]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..core import to_tensor
+from ..method.core import to_tensor
 from ..editors.diffusion import embed, encode
 
 # %% ../../nbs/api/bench/03_diffedit.ipynb #ae43a304

@@ -14,8 +14,8 @@ import torch
 
 from .baselines import BASELINES, Outcome, Task, best_of, run_baseline
 from .diffedit import diffedit_box
-from ..clip import ImageFeatures
-from ..config import CHOICES, Config
+from ..method.clip import ImageFeatures
+from ..method.config import CHOICES, Config
 
 # %% ../../nbs/api/bench/04_methods.ipynb #447badb1
 METHODS = {}        # name -> function of models, task and config to an Outcome

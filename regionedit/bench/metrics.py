@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..attention import attend
-from ..core import box_iou, contains, to_tensor
-from ..losses.direction import direction_loss
-from ..losses.structure import self_similarity
-from ..losses.text import clip_loss
-from ..masks import box_mask, paste_edit
+from ..method.attention import attend
+from ..method.core import box_iou, contains, to_tensor
+from ..method.losses import direction_loss
+from ..method.losses import self_similarity
+from ..method.losses import clip_loss
+from ..method.masks import box_mask, paste_edit
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #73c9db8d
 def outside(
@@ -93,7 +93,7 @@ def structure_distance(vit, a: Image.Image, b: Image.Image) -> float:      # 0..
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #22df51bc
 def clip_scores(
-    clip,                           # `regionedit.clip.Clip`
+    clip,                           # `regionedit.method.clip.Clip`
     source_image: Image.Image, edit: Image.Image,
     prompt: str, source: str,       # texts for after and before
 ) -> dict:                          # clip_t and clip_dir, -1..1, higher is better

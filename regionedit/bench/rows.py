@@ -19,14 +19,14 @@ from tqdm.auto import tqdm
 from .baselines import Outcome, Task
 from .methods import METHODS, methods_for
 from .metrics import clip_scores, outside, placed, preserved, psnr, structure_distance, uncomposited
-from ..amortised import load_network
-from ..config import Config
-from ..core import box_iou
-from ..pocket.measure import names_of
+from ..method.amortised import load_network
+from ..method.config import Config
+from ..method.core import box_iou
+from ..pocket.judge import names_of
 from ..pocket.recogniser import recognise
 from ..pocket.scenes import SEEDS, article, draw_scene
 from ..pocket.sprites import CONCEPTS
-from ..pocket.weights import weights_folder
+from ..models.bundled import weights_folder
 
 # %% ../../nbs/api/bench/05_rows.ipynb #9c562b8e
 FIRST = SEEDS['bench'][200_000]     # the first scene of the benchmark
@@ -82,7 +82,7 @@ def measures_of(models, judge, case: Case, outcome: Outcome) -> dict:    # colum
 def settings_of(models, judge, config: Config) -> str:      # 12 characters
     "A digest of everything that decides a row besides scene, noise and method: configuration and weights."
     digest = hashlib.sha256(json.dumps([config.as_dict(), models.editor.name, models.editor.config], sort_keys=True, default=str).encode())
-    rgn = load_network(weights_folder('rgn')) if models.rgn is None else models.rgn
+    rgn = models.region_network() if models.rgn else None
     parts = [judge, models.vit, getattr(models.clip, 'model', None), rgn, *vars(models.editor).values()]
     for part in parts:
         if isinstance(part, torch.nn.Module):

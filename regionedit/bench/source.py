@@ -18,17 +18,17 @@ from tqdm.auto import tqdm
 
 from .intervals import bootstrap_means
 from .rows import on_named
-from ..anchors import choose_anchors
-from ..attention import attend
-from ..core import box_iou
-from ..editors.base import edit_boxes
-from ..pocket.measure import another, names_of
+from ..method.anchors import choose_anchors
+from ..method.attention import attend
+from ..method.core import box_iou
+from ..method.edits import edit_boxes
+from ..pocket.judge import another, names_of
 from ..pocket.recogniser import recognise
 from ..pocket.rgn import oracle_edits, wanted
 from ..pocket.scenes import SEEDS, article, draw_scene
-from ..proposals import proposal_sizes, propose
-from ..ranking import source_evidence
-from ..table import distinct, measure
+from ..method.proposals import proposal_sizes, propose
+from ..method.ranking import source_evidence
+from ..method.table import distinct, measure
 
 # %% ../../nbs/api/bench/10_source.ipynb #dffa353e
 FACTS = ('loss', 'score', 'tight', 'wide', 'gone', 'iou', 'named', 'clip_says', 'recogniser_says')
@@ -102,7 +102,7 @@ def read_tables(path) -> dict:      # (editor, number of objects) -> list of (k 
 def main():
     "Make the tables of validation scenes: the editor's, or with --oracle those of true sprites."
     from safetensors.torch import load_file, save_file
-    from regionedit.editor import RegionEditor
+    from regionedit.models.pretrained import RegionEditor
     from regionedit.pocket.recogniser import load_recogniser
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scenes', type=int, default=10, help='of each number of objects (default: 10)')

@@ -21,7 +21,7 @@ from .clip import save_tokenizer, shared_tokenizer, tokenizer_corpus, train_toke
 from .diffusion import TOKENS, inpainting_batch, load_parts, write_index
 from .scenes import SEEDS
 from .training import Recipe
-from ..presets import BUNDLED
+from ..models.presets import BUNDLED
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #1e07d684
 def unit(batch: dict) -> torch.Tensor:      # (n 3 h w), 0..1
@@ -181,7 +181,7 @@ class MaskGitRecipe(Recipe):
 
     def evaluate(self, model):
         "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
-        from regionedit.pocket.measure import edit_success
+        from regionedit.pocket.judge import edit_success
         return edit_success(self.editor(model, **dict(POCKET_ARGS, windows_per_pass=1)), SEEDS['validation'][:96])
 
     def save(self, model, folder):

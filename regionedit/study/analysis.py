@@ -15,7 +15,7 @@ import argparse, csv, math
 
 import numpy as np
 
-from ..core import shown
+from ..method.core import shown
 from .answers import chosen
 
 # %% ../../nbs/api/study/03_analysis.ipynb #942c4f2e

@@ -13,7 +13,7 @@ import json, os, time
 
 import numpy as np
 
-from ..core import shown
+from ..method.core import shown
 from .plan import SPOILED, Trial, schedule
 from .setup import Study
 

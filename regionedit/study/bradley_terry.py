@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import shown
+from ..method.core import shown
 from .answers import chosen
 
 # %% ../../nbs/api/study/04_bradley_terry.ipynb #489e4aff

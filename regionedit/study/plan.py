@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import shown
+from ..method.core import shown
 
 # %% ../../nbs/api/study/00_plan.ipynb #d933c413
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import hashlib, json, os, warnings
 import numpy as np
 from PIL import Image
 
-from ..core import check_file, check_out, open_image, shown
+from ..method.core import check_file, check_out, open_image, shown
 from .plan import SPOILED, Design, Trial
 
 # %% ../../nbs/api/study/01_setup.ipynb #4e1da932

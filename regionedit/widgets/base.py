@@ -12,9 +12,9 @@ import io
 from PIL import Image, ImageDraw, ImageFont
 import ipywidgets as widgets
 
-from ..core import shown
-from ..plots import show_image
-from ..result import EditResult
+from ..method.core import shown
+from ..plots.base import show_image
+from ..method.result import EditResult
 
 # %% ../../nbs/api/widgets/00_base.ipynb #94244140
 PAGE_DPI, PNG_DPI = 100, 150        # pixels of the page and of the PNG for an inch of the figure

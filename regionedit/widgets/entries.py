@@ -11,8 +11,8 @@ from typing import Optional
 
 import torch
 
-from ..learner import Trajectory
-from ..result import EditResult
+from ..method.learner import Trajectory
+from ..method.result import EditResult
 from .base import check_result
 
 # %% ../../nbs/api/widgets/01_entries.ipynb #caafe115

@@ -1,0 +1,285 @@
+"The benchmark with stand-ins for the models: rows, resuming, intervals, goals, the command; DiffEdit's box against diffusers' rule."
+import csv, json, math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import regionedit.cli as cli
+from regionedit.method.amortised import TextRegionNetwork
+from regionedit.bench import command, rows as bench_rows
+from regionedit.bench.baselines import BASELINES, Outcome, Task
+from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
+from regionedit.bench.intervals import bootstrap, bootstrap_means
+from regionedit.bench.methods import METHODS, Remembering, methods_for
+from regionedit.bench.report import beats, by_scene, goals, goals_markdown, markdown, ratio, report, summary, table2
+from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of, write_rows
+from regionedit.method.config import CHOICES, Config
+from regionedit.method.core import ModelNotAvailable
+from regionedit import RegionEditor
+from regionedit.method.edits import Edit
+from regionedit.pocket.recogniser import Recogniser
+from regionedit.pocket.scenes import SEEDS, draw_scene, split_of
+from stubs import StubClip, StubEditor, picture, stub_vit
+
+CONFIG = Config(num_anchors=2, num_proposals=2, learning_steps=2)
+
+@pytest.fixture(scope='module')
+def judge():
+    torch.manual_seed(0)
+    return Recogniser().eval()
+
+@pytest.fixture
+def models(): return RegionEditor(stub_vit(), StubClip(), StubEditor(), 'stub')
+
+# cases
+
+def test_cases_come_from_benchmark_seeds_and_ask_for_what_is_not_there():
+    for i in range(8):
+        case, scene = draw_case(FIRST + i, 3), draw_scene(FIRST + i, num_objects=1 + (FIRST + i) % 2)
+        names = [o.name for o in scene.objects]
+        assert split_of(case.scene) == 'bench' and case.task.image.tobytes() == scene.image.tobytes() and case.task.seed == 3
+        assert case.task.truth == scene.objects[0].box and names[0] in case.task.source and case.wanted in case.task.prompt and case.wanted not in names
+        assert case.others == tuple(o.box for o in scene.objects[1:])
+    assert {len(draw_case(FIRST + i, 0).others) for i in range(2)} == {0, 1}
+
+def test_the_noise_changes_nothing_but_the_noise():
+    a, b = draw_case(FIRST, 0), draw_case(FIRST, 1)
+    assert (a.task.prompt, a.task.source, a.wanted, a.task.image.tobytes()) == (b.task.prompt, b.task.source, b.wanted, b.task.image.tobytes())
+
+@pytest.mark.parametrize('box, expected', [((0, 0, 10, 10), 1), ((20, 0, 30, 10), 0), ((0, 0, 30, 10), 0), ((50, 50, 60, 60), 0)])
+def test_on_named(box, expected): assert on_named(box, (0, 0, 10, 10), [(20, 0, 30, 10)]) == expected
+
+def test_background_by_hand():
+    "A box of 6 x 6 in a picture of 10 x 10 whose true box is 4 x 4 of it: 20 of 84 pixels are given to the editor for nothing."
+    image, case = Image.new('RGB', (10, 10)), None
+    edit = Edit((0, 0, 6, 6), (0, 0, 8, 8), Image.new('RGB', (8, 8), (51, 51, 51)))
+    case = bench_rows.Case(0, 0, Task(image, 'a', 'b', (1, 1, 5, 5)), 'cat')
+    found = background(case, Outcome(edit.box, 0., edit, 1, 0.))
+    assert found['changed'] == pytest.approx(20 / 84) and found['kept'] == pytest.approx(10 * math.log10(84 / (20 * .2**2)), abs=1e-3)
+
+# methods
+
+def test_every_estimator_and_every_baseline_takes_part():
+    assert {'ours', 'halving-16', 'random-16', 'topk-random', 'diffedit'} | set(BASELINES) | set(CHOICES['estimator']) - {'exact'} <= set(METHODS)
+
+def test_diffedit_needs_a_denoiser(models): assert set(METHODS) - set(methods_for(models)) == {'diffedit'}
+
+def test_estimators_share_the_edits_and_are_counted_as_if_alone(models):
+    task = draw_case(FIRST, 0).task
+    found = {n: METHODS[n](models, task, CONFIG) for n in ('ours', 'rloo', 'released')}
+    assert {o.num_edits for o in found.values()} == {models.editor.windows} and models.cache.misses == models.editor.windows
+    assert all(o.score <= o.best + 1e-6 and o.best == found['ours'].best for o in found.values())
+
+def test_seconds_are_charged_as_if_alone(models):
+    from regionedit.bench.methods import charged
+    class Result: seconds = dict(total=10., edit=8.)
+    assert charged(models, Result, 0, 4) == 10 and models.price == 2
+    class Cached: seconds = dict(total=3., edit=1.)
+    assert charged(models, Cached, 3, 0) == 2 + 3 * 2 and charged(models, Cached, 1, 1) == 2 + 2 * 2
+
+def test_a_remembering_clip_says_the_same_and_asks_once():
+    class Counting(StubClip):
+        asked = 0
+        def encode_images(self, images): self.asked += len(images); return super().encode_images(images)
+        def encode_texts(self, texts): self.asked += len(texts); return super().encode_texts(texts)
+    plain, clip = StubClip(), Remembering(Counting())
+    images = [picture(9, 7, i) for i in (0, 1, 0)]
+    for _ in range(2):
+        a, b = clip.encode_images(images), plain.encode_images(images)
+        assert torch.equal(a.pooled, b.pooled) and torch.equal(a.tokens, b.tokens) and torch.equal(clip.encode_texts(['a', 'b', 'a']), plain.encode_texts(['a', 'b', 'a']))
+    assert clip.asked == 4
+
+# rows
+
+def test_a_run_can_be_cut_anywhere(models, judge, tmp_path):
+    names, path = ['ours', 'truth', 'whole'], tmp_path/'bench.csv'
+    run_rows(models, judge, path, 2, 1, names, CONFIG)
+    whole = path.read_text()
+    strip = lambda text: [{k: v for k, v in r.items() if k != 'seconds'} for r in csv.DictReader(text.splitlines())]
+    assert len(read_rows(path)) == 6
+    for cut in (0, 3, len(whole) // 3, len(whole) - 2):
+        path.write_text(whole[:cut])
+        run_rows(models, judge, path, 2, 1, names, CONFIG)
+        order = lambda rows: sorted(rows, key=lambda r: (r['scene'], r['method']))
+        assert order(strip(path.read_text())) == order(strip(whole)), cut
+    edits = models.editor.windows
+    run_rows(models, judge, path, 2, 1, names, CONFIG)
+    assert models.editor.windows == edits, 'nothing was left to do'
+
+def test_rows_of_other_settings_are_made_again_and_other_presets_stay(models, judge, tmp_path):
+    path = tmp_path/'bench.csv'
+    run_rows(models, judge, path, 1, 1, ['truth'], CONFIG)
+    models.preset = 'another'
+    run_rows(models, judge, path, 1, 1, ['truth'], CONFIG)
+    assert [r['preset'] for r in read_rows(path)] == ['stub', 'another']
+    run_rows(models, judge, path, 1, 1, ['truth'], Config(alpha=1., num_anchors=2, num_proposals=2, learning_steps=2))
+    rows = read_rows(path)
+    assert [r['preset'] for r in rows] == ['stub', 'another'] and rows[0]['settings'] != rows[1]['settings']
+
+def test_settings_follow_the_weights(models, judge):
+    before = settings_of(models, judge, CONFIG)
+    assert before == settings_of(models, judge, CONFIG) != settings_of(models, judge, Config())
+    with torch.no_grad(): models.vit.cls_token += 1
+    assert settings_of(models, judge, CONFIG) != before
+
+def test_settings_follow_the_region_network(models, judge):
+    before = settings_of(models, judge, CONFIG)
+    models.rgn = TextRegionNetwork(8, 16, width=16, layers=1, heads=2)
+    assert settings_of(models, judge, CONFIG) != before
+
+def test_another_file_is_refused(tmp_path):
+    (tmp_path/'bench.csv').write_text('a,b\n1,2\n')
+    with pytest.raises(ValueError, match='expected the columns'): read_rows(tmp_path/'bench.csv')
+    assert read_rows(tmp_path/'none.csv') == []
+
+def test_a_row_is_measured_against_the_truth(models, judge):
+    case = draw_case(FIRST + 1, 0)
+    row, = run_case(models, judge, case, ['truth'], CONFIG, {})
+    assert set(row) | {'preset', 'scene', 'noise', 'settings', 'objects'} == set(COLUMNS)
+    assert (row['iou'], row['hit'], row['named'], row['changed'], row['edits']) == (1, 1, 1, 0, 1) and row['kept'] == row['psnr'] == math.inf
+    whole, = run_case(models, judge, case, ['whole'], CONFIG, {})
+    assert whole['changed'] == 1 and whole['kept'] < 30 and whole['psnr'] == math.inf and whole['best'] == whole['score']
+
+def test_the_editor_is_not_excused_before_compositing(models, judge):
+    "The stub repaints its whole window: outside the box that shows before compositing and not after."
+    row, = run_case(models, judge, draw_case(FIRST, 0), ['truth'], CONFIG, {})
+    assert row['psnr_raw'] < 40 and row['ssim_raw'] < 1 and (row['ssim'], row['features']) == (1, 0)
+
+# report
+
+def made_up(n: int = 20, **share) -> list:
+    "Rows of methods that succeed in a share of scenes; every second scene has two objects; two noises."
+    rows = []
+    for s in range(n):
+        for noise in range(2):
+            for m, p in share.items():
+                facts = dict.fromkeys(MEASURES, 0.) | dict(recogniser=float(s < p * n), kept=math.inf if m == 'truth' else 30., named=float(s % 4 != 1), score=.9 * (1 + s), best=1. * (1 + s))
+                rows.append(dict(preset='p', scene=s, noise=noise, method=m.replace('_', '-'), objects=1 + s % 2, **facts))
+    return rows
+
+def test_wins_by_scene():
+    rows = made_up(ours=.8, topk_random=.5, truth=.8)
+    assert beats(rows, 'p', 'topk-random')[0] == pytest.approx(.3 + .7 / 2) and beats(rows, 'p', 'truth')[0] == 0, 'the true box kept more'
+    assert set(table2(rows)['p']) == {'topk-random', 'truth'} and np.isnan(beats(rows, 'p', 'nobody')[0])
+
+def test_goals_by_hand():
+    found = goals(made_up(ours=.6, truth=.8, halving_16=.6, random_random=.1), 'p')
+    assert found['success of ours / of the true box']['value'][0] == pytest.approx(.75) and not found['success of ours / of the true box']['reached']
+    assert found['best edit of halving-16 / best of the full table']['value'] == pytest.approx((1, 1, 1)) and found['best edit of halving-16 / best of the full table']['reached']
+    assert found['score of halving-16 / best of the full table']['value'] == pytest.approx((.9, .9, .9)) and not found['score of halving-16 / best of the full table']['reached']
+    assert found['two objects, box on the named one']['value'][0] == pytest.approx(.5)
+    assert found['ours beats random-random (lower end)']['reached'] == (found['ours beats random-random (lower end)']['value'][1] >= .5)
+    assert not any('amortised' in what or 'topk' in what for what in found)
+
+def test_noises_are_averaged_before_scenes_are_resampled():
+    rows = made_up(n=4, ours=1.)
+    for r in rows: r['iou'], r['seconds'], r['psnr'] = float(r['noise']), 300., math.inf
+    found = summary(rows)['p']['ours']
+    assert found['iou'] == (.5, .5, .5) and found['seconds'] == (300, 300, 300) and found['psnr'] == (100, 100, 100)
+
+def test_the_means_of_many_columns_are_the_bootstrap_of_each():
+    values = np.random.default_rng(0).exponential(size=(40, 3))
+    found = bootstrap_means(values, draws=8000)
+    for row, column in zip(found, values.T): assert tuple(row) == pytest.approx(bootstrap(column, draws=8000), abs=.02)
+
+def test_the_report_is_json_and_reads_as_tables():
+    said = report(made_up(ours=.8, topk_random=.5), 3.)
+    assert json.loads(json.dumps(said)) and said['scenes'] == 20 and said['noises'] == 2 and said['rows'] == 80
+    assert markdown(said).count('\n') == 3 and '| topk-random |' in markdown(said) and '71.0%' in goals_markdown(said)
+
+def test_ratio_pairs_scenes():
+    assert ratio(made_up(ours=.5, truth=1.), 'p', ('ours', 'recogniser'), ('truth', 'recogniser'))[0] == .5
+    assert np.isnan(ratio([], 'p', ('ours', 'score'), ('truth', 'score'))[0])
+
+# DiffEdit
+
+def test_the_threshold_is_diffusers():
+    "mask_thresholding_ratio of StableDiffusionDiffEditPipeline.generate_mask, step by step."
+    difference = torch.from_numpy(np.random.default_rng(0).exponential(size=(9, 7))).float()
+    clamped = difference.clamp(0, difference.mean() * 3.) / (difference.mean() * 3.)
+    assert torch.equal(threshold(difference), clamped > .5)
+    assert threshold(torch.zeros(3, 3)).any(), 'never empty'
+
+def test_bounding_box():
+    mask = torch.zeros(9, 7, dtype=torch.bool)
+    mask[2:5, 3] = True
+    assert bounding_box(mask) == (3, 2, 4, 5) and Image.fromarray(mask.numpy()).getbbox() == (3, 2, 4, 5)
+    with pytest.raises(ValueError, match='empty'): bounding_box(mask & False)
+
+@pytest.mark.parametrize('size', [(128, 128), (50, 90), (9, 5)])
+def test_windows_cover_the_picture(size):
+    seen = torch.zeros(size[1], size[0])
+    for x0, y0, x1, y1 in sliding_windows(size, .5, 4):
+        assert 0 <= x0 < x1 <= size[0] and 0 <= y0 < y1 <= size[1]
+        seen[y0:y1, x0:x1] += 1
+    assert len(sliding_windows(size, .5, 4)) == 16 and (size[1] > 2 * size[0] or seen[0, 0] and seen[-1, -1])
+
+def test_the_difference_is_between_the_texts():
+    "A denoiser that guesses the number of letters times the number of the cell."
+    class Unet:
+        device, dtype = torch.device('cpu'), torch.float32
+        def __call__(self, x, t, encoder_hidden_states):
+            assert x.shape[1:] == (9, 4, 4) and (x[:, 4] == 1).all(), 'latents, a mask of ones, the hole'
+            level = encoder_hidden_states.mean((1, 2)).view(-1, 1, 1, 1)
+            return type('Out', (), dict(sample=level * torch.arange(16.).view(1, 1, 4, 4).expand(len(x), 4, 4, 4)))()
+    class Scheduler:
+        config = type('C', (), dict(num_train_timesteps=1000))
+        def add_noise(self, z, n, t): assert t.item() == 500; return z + n
+    class Posterior:
+        def __init__(self, z): self.mean = z
+    class Vae:
+        dtype, config = torch.float32, type('C', (), dict(latents_mean=None, latents_std=None, scaling_factor=1.))
+        def encode(self, x): return type('E', (), dict(latent_dist=Posterior(torch.nn.functional.adaptive_avg_pool2d(x, 4)[:, [0, 0, 1, 2]])))()
+    class Tokens(dict):
+        input_ids = property(lambda self: self['input_ids'])
+    class Encoder:
+        device = 'cpu'
+        def __call__(self, ids): return (ids[..., None].float(),)
+    class Tokenizer:
+        model_max_length = 2
+        def __call__(self, texts, **kwargs): return Tokens(input_ids=torch.tensor([[len(t)] * 2 for t in texts]))
+    editor = type('E', (), dict(unet=Unet(), scheduler=Scheduler(), vae=Vae(), text_encoder=Encoder(), tokenizer=Tokenizer(), size=16))()
+    found = noise_difference(editor, picture(16, 16), 'cat', 'rocket', draws=3)
+    assert torch.equal(found, 3 * torch.arange(16.).view(4, 4)), 'six letters less three'
+    assert difference_map(editor, picture(32, 24), 'cat', 'cat').max() == 0 and difference_map(editor, picture(32, 24), 'cat', 'rocket').shape == (24, 32)
+
+# the command
+
+@pytest.fixture
+def bench(monkeypatch, models, judge, tmp_path):
+    "Run `regionedit bench` on stand-ins; returns the status."
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', lambda preset: models)
+    monkeypatch.setattr('regionedit.pocket.recogniser.load_recogniser', lambda: judge)
+    return lambda *more: cli.main(['bench', '--preset', 'stub', '--scenes', '1', '--seeds', '1', '--methods', 'whole,truth', '--out', str(tmp_path/'out'), *more])
+
+def test_the_command_writes_and_prints(bench, capsys, tmp_path):
+    assert bench('--json') == 0
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert out.count('\n') == 1 and err == '' and set(said['methods']['stub']) == {'whole', 'truth'}
+    assert json.loads((tmp_path/'out'/'report.json').read_text()) == said and len(read_rows(tmp_path/'out'/'bench.csv')) == 2
+    assert bench() == 0 and '| truth |' in capsys.readouterr().out
+
+def test_resume_keeps_rows_and_a_new_start_does_not(bench, models, capsys):
+    assert bench('--json') == 0
+    edits = models.editor.windows
+    assert bench('--json', '--resume') == 0 and models.editor.windows == edits
+    assert bench('--json') == 0 and models.editor.windows == 2 * edits
+
+@pytest.mark.parametrize('more, told', [(('--scenes', '0'), '--scenes'), (('--seeds', '0'), '--seeds'), (('--methods', 'magic'), 'magic'), (('--methods', ','), 'none'), (('--scenes', 'x'), '--scenes')])
+def test_mistakes_are_one_line_and_no_model_is_loaded(bench, monkeypatch, capsys, more, told):
+    monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', lambda preset: pytest.fail('loaded'))
+    assert bench(*more) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.count('\n') == 1
+
+def test_presets_are_split_and_default_to_what_is_there(monkeypatch):
+    from regionedit.models import presets
+    assert command.chosen_presets(['a,b', 'c', 'a']) == ['a', 'b', 'c']
+    def get(name):
+        if name == 'pocket-maskgit': raise ModelNotAvailable('no weights')
+        return name
+    monkeypatch.setattr(presets, 'get_preset', get)
+    assert command.chosen_presets(None) == ['pocket']

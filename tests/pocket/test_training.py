@@ -1,0 +1,235 @@
+"Training is one loop: it can be cut and resumed without a trace, and writes no pickle."
+import json, math, pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from safetensors.torch import load_file, save_file
+
+from regionedit.pocket import training
+from regionedit.pocket.clip import ClipRecipe, clip_sample, normalise
+from regionedit.pocket.scenes import SEEDS, draw_scene
+from regionedit.pocket.training import Recipe, fit, learning_rate, load_checkpoint, save_checkpoint
+from regionedit.models.bundled import weights_folder
+
+class Clock:
+    "Stands for the module `time`: only the recipe makes it go on."
+    def __init__(self): self.now = 1000.
+    def time(self): return self.now
+
+class Line(Recipe):
+    "Learns y = 2x - 1 from numbers made of scene seeds; each batch takes 20 seconds."
+    def __init__(self, clock, stop_at=None): super().__init__(name='line', batch_size=4, lr=.05); self.clock, self.stop_at, self.seen, self.done = clock, stop_at, [], []
+    def build(self): return nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1))
+    def batch(self, seeds):
+        if len(self.seen) == self.stop_at: raise KeyboardInterrupt
+        self.seen.append(seeds); self.clock.now += 20
+        x = torch.tensor([[s % 7 / 7] for s in seeds])
+        return dict(x=x, y=2 * x - 1, note='not a tensor')
+    def loss(self, model, batch, progress): return (model(batch['x']) - batch['y']).float().square().mean()
+    def after_step(self, model, progress): self.done.append(progress)
+    def evaluate(self, model): return dict(training=float(model.training), error=self.loss(model, dict(x=torch.tensor([[.5]]), y=torch.zeros(1, 1)), 1).item())
+    def save(self, model, folder): save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder/'line.safetensors')
+    def load(self, model, folder): model.load_state_dict(load_file(folder/'line.safetensors'))
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training, 'time', clock)
+    return clock
+
+def run(clock, out, minutes=4, resume=False, stop_at=None):
+    recipe = Line(clock, stop_at)
+    return recipe, fit(recipe, out, minutes, resume, progress=False)
+
+def same(a: dict, b: dict): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+# resuming
+
+def test_cut_and_resumed_equals_uncut(clock, tmp_path):
+    "12 steps; the cut comes at step 10, the last checkpoint is of step 8."
+    whole, card = run(clock, tmp_path/'whole')
+    with pytest.raises(KeyboardInterrupt): run(clock, tmp_path/'cut', stop_at=10)
+    clock.now += 5000                                                   # nobody trains meanwhile
+    rest, resumed = run(clock, tmp_path/'cut', resume=True)
+    assert card['steps'] == resumed['steps'] == 12 and len(rest.seen) == 4 and rest.seen == whole.seen[8:] and rest.done == pytest.approx(whole.done[8:])
+    assert same(*(load_file(tmp_path/n/'checkpoint.safetensors') for n in ('whole', 'cut')))        # parameters, average, moments
+    assert same(*(load_file(tmp_path/n/'weights'/'line.safetensors') for n in ('whole', 'cut'))) and card == resumed
+
+def test_a_finished_run_can_be_given_more_time(clock, tmp_path):
+    run(clock, tmp_path, minutes=1)
+    rest, card = run(clock, tmp_path, minutes=2, resume=True)
+    assert card['steps'] == 6 and len(rest.seen) == 3 and card['minutes'] == 2
+
+def test_a_run_whose_time_is_up_takes_no_step(clock, tmp_path):
+    run(clock, tmp_path, minutes=1)
+    before = load_file(tmp_path/'checkpoint.safetensors')
+    rest, card = run(clock, tmp_path, minutes=1, resume=True)
+    assert rest.seen == [] and card['steps'] == 3 and same(before, load_file(tmp_path/'checkpoint.safetensors'))
+
+def test_without_resume_it_begins_anew(clock, tmp_path):
+    first, _ = run(clock, tmp_path, minutes=1)
+    again, card = run(clock, tmp_path, minutes=1)
+    assert again.seen == first.seen and card['steps'] == 3
+
+def test_it_starts_from_weights(clock, tmp_path):
+    run(clock, tmp_path/'first')
+    weights = tmp_path/'first'/'weights'
+    card = fit(Line(clock), tmp_path/'second', 0, start=weights, progress=False)
+    assert card['steps'] == 0 and same(load_file(tmp_path/'second'/'weights'/'line.safetensors'), load_file(weights/'line.safetensors'))
+    assert card['command'].endswith(f'--start {weights} --lr 0.05 --keep 0')
+
+def test_it_keeps_a_share_of_the_weights_it_began_with(clock, tmp_path):
+    run(clock, tmp_path/'first')
+    before = load_file(tmp_path/'first'/'weights'/'line.safetensors')
+    for name, keep in (('all', 0.), ('some', .25)): card = fit(Line(clock), tmp_path/name, 1, start=tmp_path/'first'/'weights', keep=keep, progress=False)
+    after, mixed = (load_file(tmp_path/name/'weights'/'line.safetensors') for name in ('all', 'some'))
+    assert not same(before, after) and card['command'].endswith('--keep 0.25')
+    for k in before: assert torch.allclose(mixed[k], .25 * before[k] + .75 * after[k])
+    with pytest.raises(ValueError, match='a run that began with weights'): fit(Line(clock), tmp_path/'first', 0, resume=True, keep=.25, progress=False)
+
+def test_a_recipe_that_cannot_start_from_weights_says_so(tmp_path):
+    class Other(Line): load = Recipe.load
+    with pytest.raises(ValueError, match='expected a model that can start from weights, line cannot'): fit(Other(None), tmp_path, 0, start=tmp_path, progress=False)
+
+def test_what_a_model_was_trained_upon_is_laid_out_and_never_mixed(tmp_path):
+    for name, content in dict(one=b'1', two=b'2').items():
+        (tmp_path/name/'vae').mkdir(parents=True)
+        (tmp_path/name/'vae'/'model.safetensors').write_bytes(content)
+    training.lay_out(tmp_path/'one', tmp_path/'root'); training.lay_out(tmp_path/'one', tmp_path/'root')
+    assert (tmp_path/'root'/'autoencoder'/'weights'/'model.safetensors').read_bytes() == b'1'
+    with pytest.raises(ValueError, match='found another; train into another folder'): training.lay_out(tmp_path/'two', tmp_path/'root')
+
+def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
+    "Training a tokenizer anew may give another: equally frequent pairs are merged in any order."
+    training.lay_out(weights_folder('clip'), tmp_path); training.lay_out(weights_folder('clip'), tmp_path)
+    assert {f.name for f in (tmp_path/'tokenizer').iterdir()} == {'vocab.json', 'merges.txt', 'tokenizer.json', 'tokenizer_config.json'}
+    assert (tmp_path/'tokenizer'/'vocab.json').read_bytes() == (weights_folder('clip')/'vocab.json').read_bytes()
+    (tmp_path/'tokenizer'/'merges.txt').write_text('another')
+    with pytest.raises(ValueError, match='found another'): training.lay_out(weights_folder('clip'), tmp_path)
+
+def test_clip_sees_whole_scenes_and_worn_boxes_and_the_seed_decides():
+    seeds = range(1_000_000, 1_000_020)
+    for seed in seeds:
+        (pixels, text), (again, same_text) = clip_sample(seed), clip_sample(seed)
+        assert pixels.shape == (128, 128, 3) and pixels.dtype == np.uint8 and np.array_equal(pixels, again) and text == same_text
+        whole = np.array_equal(pixels, np.asarray(draw_scene(seed).image))
+        assert whole == (seed % 5 < 2) and (not whole or text == draw_scene(seed).caption)
+
+def test_clip_goes_on_from_what_it_saved(tmp_path):
+    from regionedit.models.pretrained import load_clip
+    training.lay_out(weights_folder('clip'), tmp_path)
+    recipe = ClipRecipe(root=tmp_path)
+    model = recipe.build(); recipe.load(model, weights_folder('clip'))
+    picture, bundled = draw_scene(1_000_003).image, load_clip(weights_folder('clip'))
+    features = model.eval().encode_image(normalise(np.array(picture)[None]), normalize=True)
+    assert torch.allclose(features, bundled.encode_images([picture]).pooled, atol=1e-5)
+
+@pytest.mark.parametrize('instructions', [True, False])
+def test_half_precision_where_the_processor_has_it(monkeypatch, instructions):
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: instructions)
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: True)
+    with training.half_precision(): made = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert made.dtype == (torch.bfloat16 if instructions else torch.float32)
+
+def test_nothing_to_resume(clock, tmp_path):
+    with pytest.raises(FileNotFoundError, match='to resume from, found none'): run(clock, tmp_path, resume=True)
+
+def test_scenes_are_of_the_training_split_and_never_twice(clock, tmp_path):
+    recipe, _ = run(clock, tmp_path)
+    seeds = [s for batch in recipe.seen for s in batch]
+    assert seeds == list(range(SEEDS['train'].start, SEEDS['train'].start + 48))
+
+def test_it_learns(clock, tmp_path):
+    start = training.torch.manual_seed(0) and Line(clock).build()
+    recipe, card = run(clock, tmp_path, minutes=100)
+    model = recipe.build(); model.load_state_dict(load_file(tmp_path/'weights'/'line.safetensors'))
+    x = torch.linspace(0, 6 / 7, 7)[:, None]
+    def error(m): return (m(x) - 2 * x + 1).square().mean().item()
+    assert error(model) < .2 * error(start)
+
+# checkpoints
+
+def trained() -> tuple:
+    torch.manual_seed(1)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=.01, fused=True)
+    for _ in range(3):
+        optimizer.zero_grad(); model(torch.randn(5, 3)).square().sum().backward(); optimizer.step()
+    return model, {k: v.detach() + 1 for k, v in model.state_dict().items()}, optimizer
+
+def test_a_checkpoint_brings_everything_back(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs): raise AssertionError('not allowed')
+    for module, names in ((torch, ('load', 'save')), (pickle, ('load', 'loads', 'dump', 'dumps'))):
+        for name in names: monkeypatch.setattr(module, name, refuse)
+    model, ema, optimizer = trained()
+    save_checkpoint(tmp_path/'c.safetensors', model, ema, optimizer, dict(step=7, seconds=1.25))
+    other = nn.Linear(3, 2)
+    other_ema, other_optimizer = {k: torch.zeros_like(v) for k, v in ema.items()}, torch.optim.AdamW(other.parameters(), lr=.01, fused=True)
+    assert load_checkpoint(tmp_path/'c.safetensors', other, other_ema, other_optimizer) == dict(step=7, seconds=1.25)
+    assert same(model.state_dict(), other.state_dict()) and same(ema, other_ema)
+    a, b = optimizer.state_dict()['state'], other_optimizer.state_dict()['state']
+    assert a.keys() == b.keys() == {0, 1} and all(same(a[i], b[i]) and a[i].keys() == {'step', 'exp_avg', 'exp_avg_sq'} and a[i]['step'] == 3 for i in a)
+    assert [p.name for p in tmp_path.iterdir()] == ['c.safetensors']
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    model, ema, optimizer = trained()
+    path = tmp_path/'c.safetensors'
+    save_checkpoint(path, model, ema, optimizer, dict(step=1))
+    before = path.read_bytes()
+    def half(tensors, path, metadata): path.write_bytes(b'half'); raise OSError('disk full')
+    monkeypatch.setattr(training, 'save_file', half)
+    with pytest.raises(OSError): save_checkpoint(path, model, ema, optimizer, dict(step=2))
+    assert path.read_bytes() == before
+
+# what is left behind
+
+def test_the_card_says_how_the_weights_were_made(clock, tmp_path):
+    _, card = run(clock, tmp_path)
+    assert json.loads((tmp_path/'weights'/'card.json').read_text()) == card
+    assert card['model'] == 'line' and card['command'] == 'regionedit train line --minutes 4' and (card['steps'], card['batch_size'], card['minutes'], card['parameters']) == (12, 4, 4, 10)
+    assert card['held_out']['training'] == 0 and math.isfinite(card['held_out']['error']) and 'Apache-2.0' in card['licence']
+
+def test_the_average_is_what_is_kept(clock, tmp_path):
+    run(clock, tmp_path)
+    checkpoint, kept = load_file(tmp_path/'checkpoint.safetensors'), load_file(tmp_path/'weights'/'line.safetensors')
+    for name, value in kept.items(): assert torch.equal(value, checkpoint[f'ema.{name}']) and not torch.equal(value, checkpoint[f'model.{name}'])
+
+def test_the_average_by_hand(clock, tmp_path, monkeypatch):
+    "One step: the average starts at the initial parameters and moves by 1 - 2/11 of the way."
+    monkeypatch.setattr(training, 'learning_rate', lambda highest, progress: .5)      # a step long enough to be measured
+    torch.manual_seed(0)
+    start = Line(clock).build().state_dict()
+    run(clock, tmp_path, minutes=1 / 3)
+    checkpoint = load_file(tmp_path/'checkpoint.safetensors')
+    for name, value in start.items():
+        torch.testing.assert_close(checkpoint[f'ema.{name}'], value + 9 / 11 * (checkpoint[f'model.{name}'] - value))
+        assert not torch.equal(checkpoint[f'model.{name}'], value)
+
+def test_the_log_has_a_line_each_quarter_of_a_minute(clock, tmp_path):
+    run(clock, tmp_path, minutes=1)
+    lines = [json.loads(l) for l in (tmp_path/'log.jsonl').read_text().splitlines()]
+    assert [l['step'] for l in lines] == [1, 2, 3] and [l['seconds'] for l in lines] == [20, 40, 60] and all(l['loss'] > 0 for l in lines)
+
+# rate
+
+def test_learning_rate_at_its_ends():
+    assert learning_rate(.4, 0) == pytest.approx(.4 * 1e-3) and learning_rate(.4, 1) == pytest.approx(0, abs=1e-12) and learning_rate(.4, 1.3) == pytest.approx(0, abs=1e-12)
+    assert learning_rate(.4, .5) == pytest.approx(.2) and learning_rate(.4, .01) == pytest.approx(.4 * .501 * .5 * (1 + math.cos(math.pi * .01)))
+    rates = [learning_rate(.4, p / 100) for p in range(101)]
+    assert rates.index(max(rates)) == 2 and all(a > b for a, b in zip(rates[2:], rates[3:]))
+
+def test_the_optimiser_uses_the_rate(clock, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, 'learning_rate', lambda highest, progress: asked.append((highest, progress)) or 0.)
+    torch.manual_seed(0)
+    start = Line(clock).build().state_dict()
+    run(clock, tmp_path, minutes=1)
+    assert [h for h, _ in asked] == [.05] * 3 and [p for _, p in asked] == pytest.approx([0, 1 / 3, 2 / 3])
+    assert all(torch.equal(v, load_file(tmp_path/'checkpoint.safetensors')[f'model.{k}']) for k, v in start.items())
+
+def test_a_recipe_must_be_filled_in():
+    class Half(Recipe):
+        def build(self): return nn.Linear(1, 1)
+    with pytest.raises(TypeError, match='batch'): Half()
