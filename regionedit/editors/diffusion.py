@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..method.core import to_images, to_tensor
-from .autoencoder import PatchAutoencoder
+from .codes import PatchAutoencoder
 from ..method.edits import register_editor
 from .loading import load_part
 

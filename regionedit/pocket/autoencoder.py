@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..method.core import to_tensor
-from ..editors.autoencoder import PatchAutoencoder, from_pictures, set_scale
+from ..editors.codes import PatchAutoencoder, autoencoder_from_pictures, set_scale
 from ..method.masks import crop_window
 from .scenes import SEEDS, draw_scene
 from .training import Recipe
@@ -111,7 +111,7 @@ class AutoencoderRecipe(Recipe):
 
     def build(self):
         "The linear code of 2,000 crops; both networks at zero."
-        return from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
+        return autoencoder_from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
 
     def batch(self, seeds):
         "Pixels (n 3 64 64) in -1..1, three boxes of ten blanked."
@@ -127,7 +127,7 @@ class AutoencoderRecipe(Recipe):
     def evaluate(self, model):
         "PSNR in dB on 512 validation crops, with and without noise of a fifth, beside the linear code's."
         pixels = crop_batch(list(SEEDS['validation'][:512]))['pixels']
-        linear = from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
+        linear = autoencoder_from_pictures(crop_batch(list(SEEDS['train'][:2000]), hole=.3)['pixels'])
         decibel = lambda m, noise: round(psnr(reconstruct(m, pixels, noise).clamp(-1, 1), pixels).mean().item(), 2)
         return {name + suffix: decibel(m, noise) for name, m in dict(psnr_db=model, psnr_db_linear=linear).items() for suffix, noise in (('', 0.), ('_noise_0.2', .2))}
 

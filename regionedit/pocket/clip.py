@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'save_tokenizer',
-           'build_clip', 'clip_loss', 'close_up', 'tight_crop', 'worn', 'clip_sample', 'normalise', 'encode_text',
-           'encode_texts', 'compact', 'name_features', 'zero_shot', 'ClipRecipe']
+           'build_clip', 'contrastive_loss', 'close_up', 'tight_crop', 'worn', 'clip_sample', 'normalise',
+           'encode_text', 'encode_texts', 'compact', 'name_features', 'zero_shot', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/05_clip.ipynb #f00eefbe
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def build_clip(vocab_size: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last)      # the layout in which a CPU convolves fastest
 
 # %% ../../nbs/api/pocket/05_clip.ipynb #e41e9ba2
-def clip_loss(
+def contrastive_loss(
     image_features: torch.Tensor,   # (n d) float, unit length
     text_features: torch.Tensor,    # (u d) float, unit length, distinct texts
     index: torch.Tensor,            # (n) int: which of the u texts belongs to each picture
@@ -207,7 +207,7 @@ class ClipRecipe(Recipe):
 
     def loss(self, model, batch, progress):
         "The loss of this page, its temperature learned and at most 100."
-        return clip_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
+        return contrastive_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
                          batch['index'], model.logit_scale.exp().clamp(max=100))
 
     def evaluate(self, model):

@@ -17,7 +17,7 @@ from torch import nn
 import torch.nn.functional as F
 
 from ..method.core import to_tensor
-from ..editors.autoencoder import PatchAutoencoder
+from ..editors.codes import PatchAutoencoder
 from ..editors.diffusion import DiffusionEditor, encode, hole_and_mask
 from ..editors.loading import load_part
 from .autoencoder import CROP, crop_of, jittered_box, sample_crop

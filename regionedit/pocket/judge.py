@@ -12,7 +12,7 @@ from typing import Iterable
 import numpy as np
 import torch
 
-from ..method.anchors import spread_anchors, top_anchors
+from ..method.regions import spread_anchors, top_anchors
 from ..method.attention import attend
 from ..method.core import contains
 from ..method.edits import edit_boxes

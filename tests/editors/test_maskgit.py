@@ -9,7 +9,7 @@ from PIL import Image
 
 import tiny
 from regionedit.method.core import ModelNotAvailable, to_tensor
-from regionedit.editors import maskgit, vq
+from regionedit.editors import maskgit, codes as vq
 from regionedit.method.edits import edit_boxes, window_and_mask
 from regionedit.models.pretrained import load_editor
 from regionedit.editors.maskgit import SCHEDULES, MaskGitEditor, cells_under, feathered, fill_tokens, in_passes, reveal, step_noise, tokens_left

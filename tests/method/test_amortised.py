@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.method.amortised import Sight, TextRegionNetwork, choices, clip_in_boxes, fill_chosen, foreseen, load_network, look_at, places, save_network
+from regionedit.method.amortised import Sight, TextRegionNetwork, pick_anchors, clip_in_boxes, fill_chosen, foreseen, load_network, sight_of, places, save_network
 from regionedit.method.attention import Attention
 from regionedit.models.pretrained import load_vit
 from regionedit.models.pretrained import load_clip
@@ -98,9 +98,9 @@ def test_saved_and_loaded(network, tmp_path):
 def test_choices_by_hand():
     "Shares 4 : .7 : 8."
     logits = torch.tensor([[1., 3.], [.35, .35], [5., 3.]]).log()
-    anchors, chosen = choices(logits)
+    anchors, chosen = pick_anchors(logits)
     assert anchors.tolist() == [2, 0, 1] and chosen.tolist() == [1, 0, 0]
-    assert choices(logits, 1)[0].tolist() == [2] and choices(logits, 5)[0].tolist() == [2, 0, 1]
+    assert pick_anchors(logits, 1)[0].tolist() == [2] and pick_anchors(logits, 5)[0].tolist() == [2, 0, 1]
 
 def test_only_the_chosen_are_edited_and_as_in_the_full_table():
     editor, clip, image = StubEditor(), StubClip(), picture(30, 24)

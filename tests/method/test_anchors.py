@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from regionedit.method.anchors import METHODS, choose_anchors, spread_anchors, top_anchors
+from regionedit.method.regions import METHODS, choose_anchors, spread_anchors, top_anchors
 from regionedit.method.attention import Attention
 
 

@@ -23,7 +23,7 @@ def test_whole_numbers_may_stand_for_numbers_and_none_for_the_editors_own():
     assert Config(alpha=1, num_inference_steps=None, guidance_scale=3).alpha == 1
 
 def test_sizes_that_config_accepts_are_sizes_that_can_be_proposed():
-    from regionedit.method.proposals import proposal_sizes
+    from regionedit.method.regions import proposal_sizes
     c = Config(min_size=.01, max_size=1)
     assert proposal_sizes(c.num_proposals, c.min_size, c.max_size)[[0, -1]].tolist() == pytest.approx([.01, 1])
 

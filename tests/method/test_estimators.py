@@ -12,9 +12,9 @@ from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import to_tensor
 from regionedit.method.edits import Edit
 from regionedit.method.estimators import ESTIMATORS, Gumbel, Reinforce, Released, Rloo, edit_losses, slope_maps, surrogate_slopes
-from regionedit.method.gradients import exact_gradient
+from regionedit.method.estimators import exact_gradient
 from regionedit.method.learner import learn
-from regionedit.method.proposals import RegionGenerator
+from regionedit.method.regions import RegionGenerator
 from regionedit.method.table import fill_table
 from stubs import picture
 

@@ -7,8 +7,8 @@ from torchvision.ops import box_iou as reference
 
 from regionedit.method.core import box_iou, contains, scale_box
 from regionedit.method.masks import box_mask, crop_window, paste_edit
-from regionedit.method.proposals import proposal_sizes, propose, roi_features
-from regionedit.method.anchors import METHODS
+from regionedit.method.regions import proposal_sizes, propose, roi_features
+from regionedit.method.regions import METHODS
 from stubs import picture
 
 SIDE = st.integers(1, 60) | st.integers(1, 5000)

@@ -5,7 +5,7 @@ import torch
 from scipy.optimize import approx_fprime
 from scipy.special import softmax
 
-from regionedit.method.gradients import entropy, exact_gradient, exact_loss
+from regionedit.method.estimators import entropy, exact_gradient, exact_loss
 
 @pytest.fixture
 def case():

@@ -5,7 +5,7 @@ from torch import nn
 
 from regionedit.method.config import Config
 from regionedit.method.learner import Callback, GradientCheck, Learner, Recorder, contrast, learn, standardise
-from regionedit.method.proposals import RegionGenerator
+from regionedit.method.regions import RegionGenerator
 from regionedit.method.table import EditTable
 
 K, M, D = 8, 7, 24

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from regionedit.method.proposals import RegionGenerator, proposal_sizes, propose, roi_features
+from regionedit.method.regions import RegionGenerator, proposal_sizes, propose, roi_features
 
 
 def test_sizes():
