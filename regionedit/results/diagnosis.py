@@ -99,7 +99,7 @@ rule('hardly changed', ('change',), lambda n: n['change'] < UNCHANGED,
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #3da348ba
 def diagnose(
-    numbers: dict,      # of `regionedit.results.findings.findings`
+    numbers: dict,      # of `regionedit.results.findings.numbers_of`
 ) -> list:              # of Finding, causes before effects
     "What is wrong with an edit, as far as the numbers tell."
     said = {**numbers, **{f'{name}_behind': -value for name, value in numbers.items()}}

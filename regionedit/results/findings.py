@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_box', 'attention_gain', 'geometry', 'own_numbers', 'leads', 'box_similarity', 'texts_of', 'clip_numbers',
-           'Look', 'learned_look', 'look_at', 'best_at', 'findings']
+           'Look', 'learned_look', 'look_at', 'best_at', 'numbers_of']
 
 # %% ../../nbs/api/results/04_findings.ipynb #5cd1cd18
 from dataclasses import dataclass, field
@@ -158,7 +158,7 @@ def best_at(
     return scale_box(tuple(table.boxes[0, table.loss(config)[0].argmin()].tolist()), work.size, picture.size)
 
 # %% ../../nbs/api/results/04_findings.ipynb #eaebb005
-def findings(
+def numbers_of(
     result: EditResult,
     truth: Optional[tuple] = None,      # XYXY: the true box, where it is known
     clip=None, others: tuple = (),      # with a CLIP, what it sees in the boxes

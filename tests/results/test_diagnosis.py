@@ -9,7 +9,7 @@ from PIL import Image
 from regionedit.method.clip import ImageFeatures
 from regionedit.results.diagnosis import RULES, STANDS_FOR, diagnose, how_often, verdict
 from regionedit import RegionEditor
-from regionedit.results.findings import attention_gain, best_at, check_box, findings, geometry, leads, learned_look, look_at, own_numbers
+from regionedit.results.findings import attention_gain, best_at, check_box, numbers_of, geometry, leads, learned_look, look_at, own_numbers
 from regionedit.method.regions import proposal_sizes, propose
 from regionedit.widgets.probe import FailureProbe
 from stubs import StubClip, StubEditor, picture, stub_result, stub_vit
@@ -77,7 +77,7 @@ def test_attention_is_counted_by_the_centres_of_its_patches():
     attention = torch.tensor([[1., 2., 3.], [4., 5., 6.]])      # patches of 10 x 10 in a picture of 30 x 20
     assert attention_gain(attention, (0, 0, 16, 6), (30, 20)) == pytest.approx(1.5 / 3.5)
     assert attention_gain(attention, (0, 0, 30, 20), (30, 20)) == pytest.approx(1)
-    assert np.isnan(attention_gain(attention, (0, 0, 4, 4), (30, 20))) and 'attention_gain' not in findings(stub_result(), (0, 0, 1, 1))
+    assert np.isnan(attention_gain(attention, (0, 0, 4, 4), (30, 20))) and 'attention_gain' not in numbers_of(stub_result(), (0, 0, 1, 1))
 
 def test_numbers_of_the_result_alone():
     result = stub_result()
@@ -127,8 +127,8 @@ def test_what_clip_sees_in_a_box(editor, green):
     assert meadow.seen == pytest.approx(-1, abs=.01) and meadow.drawn == pytest.approx(1, abs=.01)
     assert np.asarray(look.edit.paste(green))[35, 45].tolist() == [255, 0, 0] and look.edit.paste(green).getpixel((39, 29)) == (0, 200, 0)
     assert look.score == pytest.approx(2 * look.s_t2i + look.s_i2i + 2 * look.seen, abs=.05)      # the source, blue, is in the box
-    found = findings(result, TRUTH, editor.clip, ('green',), look)
-    assert found['drawn_true'] == look.drawn and findings(result, own_look=meadow)['drawn_own'] == meadow.drawn and found['texts'] == 0 and found['drawn'] == pytest.approx(1, abs=.01)
+    found = numbers_of(result, TRUTH, editor.clip, ('green',), look)
+    assert found['drawn_true'] == look.drawn and numbers_of(result, own_look=meadow)['drawn_own'] == meadow.drawn and found['texts'] == 0 and found['drawn'] == pytest.approx(1, abs=.01)
 
 def test_a_box_of_the_table_gives_the_tables_numbers_and_no_new_edit(editor, green):
     result = editor(green, 'red', 'blue', progress=False, **SMALL)
@@ -160,14 +160,14 @@ class IdleEditor(StubEditor):
 def test_rules_that_need_another_editor_or_other_words_than_the_pocket_worlds(green):
     idle = RegionEditor(stub_vit(), ColourClip(), IdleEditor())
     result = idle(green, 'red', 'blue', progress=False, **SMALL)
-    assert 'hardly changed' in [f.rule for f in diagnose(findings(result))]
+    assert 'hardly changed' in [f.rule for f in diagnose(numbers_of(result))]
     wrong = RegionEditor(stub_vit(), ColourClip(), RedEditor())(Image.new('RGB', (60, 48), (0, 200, 0)), 'red', 'blue', progress=False, **SMALL)
-    found = [f.rule for f in diagnose(findings(wrong, clip=ColourClip(), others=('green',)))]
+    found = [f.rule for f in diagnose(numbers_of(wrong, clip=ColourClip(), others=('green',)))]
     assert 'source not found' in found and 'wrong place' not in found
     small = idle(green, 'red', 'blue', progress=False, min_size=.1, max_size=.2, **SMALL)
-    assert 'box too small' in [f.rule for f in diagnose(findings(small, (0, 0, 60, 48)))]
+    assert 'box too small' in [f.rule for f in diagnose(numbers_of(small, (0, 0, 60, 48)))]
     same = idle(green, 'red', 'rosy', progress=False, **SMALL)
-    assert 'texts too close' in [f.rule for f in diagnose(findings(same, clip=ColourClip()))]
+    assert 'texts too close' in [f.rule for f in diagnose(numbers_of(same, clip=ColourClip()))]
 
 # the probe
 

@@ -331,7 +331,7 @@ def test_plots_draw_a_loaded_result_without_any_model(result, tmp_path, monkeypa
     loaded = EditResult.load(tmp_path)
     plots.show_attention(loaded.source_image, loaded.attention); plots.show_proposals(loaded.source_image, loaded.table.boxes, [c.anchor for c in loaded.candidates])
     plots.show_terms(loaded.table.terms['str'], chosen=loaded.trajectory.chosen[-1]); plots.show_trajectory(loaded.trajectory.expected_loss, loaded.trajectory.probabilities)
-    plots.show_candidates([c.image for c in loaded.candidates], [c.score for c in loaded.candidates]); plots.compare(loaded.source_image, loaded.image, loaded.box)
+    plots.show_candidates([c.image for c in loaded.candidates], [c.score for c in loaded.candidates]); plots.show_before_after(loaded.source_image, loaded.image, loaded.box)
     assert loaded._repr_png_()[:4] == loaded.table._repr_png_()[:4] == b'\x89PNG'
 
 def test_widgets_open_a_loaded_result_without_any_model(result, tmp_path, monkeypatch):
