@@ -45,15 +45,6 @@ def save_memory(
 GIVEN = {'self', 'prompt', 'image', 'mask_image', 'height', 'width', 'generator', 'output_type',
          'return_dict', 'callback_on_step_end'}       # by the method, not by its user
 
-GIVEN = {'self', 'prompt', 'image', 'mask_image', 'height', 'width', 'generator', 'output_type',
-         'return_dict', 'callback_on_step_end'}       # by the method, not by its user
-
-GIVEN = {'self', 'prompt', 'image', 'mask_image', 'height', 'width', 'generator', 'output_type',
-         'return_dict', 'callback_on_step_end'}       # by the method, not by its user
-
-GIVEN = {'self', 'prompt', 'image', 'mask_image', 'height', 'width', 'generator', 'output_type',
-         'return_dict', 'callback_on_step_end'}       # by the method, not by its user
-
 @register_editor('pipeline')
 class PipelineEditor:
     "Text-guided inpainting with a pipeline of diffusers (LR 3.4)."
