@@ -28,6 +28,16 @@ def windows() -> tuple:
     masks[0].paste(255, (8, 16, 56, 40)); masks[1].paste(255, (0, 0, 20, 64))
     return [picture(64, 64, seed) for seed in range(2)], masks
 
+def test_the_tokenizer_that_reads_most_is_asked(tmp_path):
+    "Where a second text encoder reads more, a prompt that only the first cuts is read."
+    tiny.stable_diffusion_xl(tmp_path)
+    editor = load_editor('pipeline', tmp_path)
+    assert editor.tokenizer.model_max_length == 64
+    editor.pipe.tokenizer_2.model_max_length = 512
+    assert editor.tokenizer is editor.pipe.tokenizer_2
+    editor.pipe.tokenizer = editor.pipe.tokenizer_2 = None
+    assert editor.tokenizer is None
+
 # every registered editor
 
 WEIGHTS = dict(diffusion=tiny.stable_diffusion, maskgit=tiny.amused, pipeline=WRITERS['sd15'])      # an editor without weights needs no entry
