@@ -11,22 +11,18 @@ from dataclasses import dataclass, field
 import csv, hashlib, io, json, os
 from pathlib import Path
 from typing import Iterable
-
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-
 from .baselines import Outcome, Task
 from .methods import METHODS, methods_for
 from .metrics import clip_scores, outside, placed, preserved, psnr, structure_distance, uncomposited
-from ..method.amortised import load_network
 from ..method.config import Config
 from ..method.core import box_iou
 from ..pocket.judge import names_of
 from ..pocket.recogniser import recognise
 from ..pocket.scenes import SEEDS, article, draw_scene
 from ..pocket.sprites import CONCEPTS
-from ..models.bundled import weights_folder
 
 # %% ../../nbs/api/bench/05_rows.ipynb #9c562b8e
 FIRST = SEEDS['bench'][200_000]     # the first scene of the benchmark

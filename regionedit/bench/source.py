@@ -6,16 +6,12 @@
 __all__ = ['FACTS', 'SHOWN', 'FIRST', 'widened', 'asked_for', 'observe', 'winner', 'judged', 'read_tables', 'main']
 
 # %% ../../nbs/api/bench/10_source.ipynb #1d17e945
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 import argparse
-
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-
 from .intervals import bootstrap_means
 from .rows import on_named
 from ..method.regions import choose_anchors

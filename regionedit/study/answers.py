@@ -8,11 +8,9 @@ __all__ = ['read_file', 'Session', 'enrol', 'answer', 'read_answers', 'chosen', 
 # %% ../../nbs/api/study/02_answers.ipynb #9a226f47
 from dataclasses import asdict
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional
 import json, os, time
-
 import numpy as np
-
 from ..method.core import shown
 from .plan import SPOILED, Trial, schedule
 from .setup import Study

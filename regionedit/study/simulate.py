@@ -6,10 +6,8 @@
 __all__ = ['WAYS', 'Crowd', 'simulate', 'coverage']
 
 # %% ../../nbs/api/study/05_simulate.ipynb #404ed966
-from dataclasses import asdict, dataclass, field
-
+from dataclasses import asdict, dataclass
 import numpy as np
-
 from .plan import SPOILED, schedule
 
 # %% ../../nbs/api/study/05_simulate.ipynb #629467ff

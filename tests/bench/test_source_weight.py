@@ -15,7 +15,7 @@ from regionedit.method.config import Config
 from regionedit import RegionEditor
 from regionedit.method.ranking import source_evidence
 from regionedit import EditResult
-from regionedit.method.table import EditTable, with_evidence
+from regionedit.method.table import EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 RED, GREEN, ON_RED, ON_GREEN = (200, 0, 0), (0, 200, 0), (8, 20, 24, 36), (40, 12, 64, 36)

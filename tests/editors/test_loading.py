@@ -1,5 +1,4 @@
 "What an editor is made of, which class paints, what it can be told, and what a reader is told of a part that cannot be read."
-import json
 
 import pytest
 import torch

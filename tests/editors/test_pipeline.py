@@ -8,7 +8,7 @@ import tiny
 from regionedit.method.core import ModelNotAvailable
 from regionedit.method.edits import EDITORS, check_editor, edit_boxes
 from regionedit.models.pretrained import load_editor
-from regionedit.editors.pipeline import MEMORY, PipelineEditor
+from regionedit.editors.pipeline import MEMORY
 from stubs import picture
 
 WRITERS = dict(sd15=lambda folder: tiny.stable_diffusion(folder, 'PNDMScheduler'), sd2=tiny.stable_diffusion_2, sdxl=tiny.stable_diffusion_xl)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline     # registered before any test looks
+import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline     # noqa: F401 (registered before any test looks)
 import tiny
 from regionedit.cli import main
 from regionedit.method.core import ModelNotAvailable, Note

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from regionedit.study.analysis import binomial_test, cluster_bootstrap, contest_answers, effective, export_csv, half_width, holm, main, preferences, wilson
+from regionedit.study.analysis import binomial_test, cluster_bootstrap, effective, export_csv, half_width, holm, main, preferences, wilson
 from regionedit.study.answers import Session, attentive, keep_attentive, read_answers
 from regionedit.study.bradley_terry import bradley_terry, strengths_of, win_matrix
 from regionedit.study.plan import SPOILED, Design, deal, schedule
