@@ -119,6 +119,7 @@ def load_part(
     dtype, given = dtype or torch.float32, dict(local_files_only=True)
     if variant and any((folder/part).glob(f'*.{variant}*')): given['variant'] = variant
     with reading(part, folder/part):
+        if not (folder/part).is_dir(): raise FileNotFoundError('no folder there')
         if not issubclass(cls, torch.nn.Module): return cls.from_pretrained(folder/part, **given)
         model = cls.from_pretrained(folder/part, use_safetensors=True, dtype=dtype, **given)
     # diffusers leaves halves as they are on this path, and its own `to` warns of nothing
