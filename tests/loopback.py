@@ -67,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         hub, path = self.server.hub, unquote(urlsplit(self.path).path).strip('/')
+        path = path.removeprefix('mirror/')         # a mirror may live below a path
         parts, api = path.split('/'), path.startswith('api/models/')
         if hub.down: return self.refuse(418, 'Down')     # at 503 the client tries again for a while
         name = '/'.join(parts[2:4] if api else parts[1:3] if parts[0] == 'large' else parts[:2])
@@ -76,8 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         if parts[0] != 'large' and len(rest) > 1 and rest[1] not in ('main', repo.sha):
             return self.refuse(404, 'RevisionNotFound')
         if api: return self.describe(name, repo, rest)
-        if parts[0] == 'large': return self.file(repo, '/'.join(rest), 'large')
-        self.file(repo, '/'.join(rest[2:]), rest[0])
+        if parts[0] == 'large': return self.file(name, repo, '/'.join(rest), 'large')
+        self.file(name, repo, '/'.join(rest[2:]), rest[0])
 
     def describe(self, name: str, repo: Repo, rest: list):
         "Model information, or the tree of a revision."
@@ -89,14 +90,13 @@ class Handler(BaseHTTPRequestHandler):
             for path, data in repo.files.items()]
         self.send(200, json.dumps(told).encode(), Content_Type='application/json')
 
-    def file(self, repo: Repo, path: str, verb: str):
+    def file(self, name: str, repo: Repo, path: str, verb: str):
         "A file: a small one at once, a large one after a redirection."
         commit = dict(X_Repo_Commit=repo.sha)
         if repo.gated: return self.refuse(403, 'GatedRepo', **commit)
         if path not in repo.files: return self.refuse(404, 'EntryNotFound', **commit)
         data, etag = repo.files[path], f'"{repo.etag(path)}"'
         if verb == 'resolve' and len(data) > LARGE:
-            name = '/'.join(self.path.strip('/').split('/')[:2])
             return self.send(302, Location=f'/large/{name}/{path}', X_Linked_Etag=etag, X_Linked_Size=str(len(data)), **commit)
         if self.command == 'GET': repo.asked.append(path)
         self.send(200, data, ETag=etag, Content_Type='application/octet-stream', **commit)

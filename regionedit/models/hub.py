@@ -26,13 +26,13 @@ class ModelFiles:
 
 LAYOUTS = dict(
     vit=ModelFiles("a ViT in timm's layout", 'timm/vit_base_patch16_224.dino',
-               ('config.json', 'model.safetensors')),
+                   ('config.json', 'model.safetensors')),
     clip=ModelFiles("a CLIP in open_clip's layout", 'timm/vit_base_patch16_clip_224.openai',
-                ('open_clip_config.json', 'open_clip*.safetensors'),
-                ('tokenizer*', 'vocab.json', 'merges.txt', 'special_tokens_map.json')),
+                    ('open_clip_config.json', 'open_clip*.safetensors'),
+                    ('tokenizer*', 'vocab.json', 'merges.txt', 'special_tokens_map.json')),
     editor=ModelFiles("an editor in diffusers' layout",
-                  'diffusers/stable-diffusion-xl-1.0-inpainting-0.1', ('model_index.json',),
-                  ('*/*.json', '*/*.txt', '*/*.model', '*/*.jinja')))
+                      'diffusers/stable-diffusion-xl-1.0-inpainting-0.1', ('model_index.json',),
+                      ('*/*.json', '*/*.txt', '*/*.model', '*/*.jinja')))
 NOT_FETCHED = ('safety_checker', 'feature_extractor')      # parts of an editor
 
 # %% ../../nbs/api/models/00_hub.ipynb #b57c99e7
@@ -134,7 +134,6 @@ def find_folder(
     folder, layout = Path(folder).expanduser(), LAYOUTS[kind]
     missing = missing_files(folder, kind)
     if folder.is_dir() and not missing:
-        if kind != 'editor': return folder, None
         auto = variant == 'auto'
         return folder, weights_variant(folder, None if auto else variant, '' if auto else folder)
     reason = f"found no {' and no '.join(missing)} there" if folder.is_dir() else 'found no folder there'
@@ -168,7 +167,7 @@ def ask(
     folder = _download(card, **given) if card.kind == 'editor' else Path(
         snapshot_download(card.repo, **card.patterns, **given))
     if missing := missing_files(folder, card.kind): raise FileNotFoundError(f'it has no {missing[0]}')
-    return folder, weights_variant(folder, card.variant, card.repo) if card.kind == 'editor' else None
+    return folder, weights_variant(folder, card.variant, card.repo)
 
 # %% ../../nbs/api/models/00_hub.ipynb #90b1f6aa
 def _reason(error: Exception, card: Card, local_files_only: bool) -> str:
@@ -187,13 +186,10 @@ def _reason(error: Exception, card: Card, local_files_only: bool) -> str:
         return f'found none, and {hub} does not answer ({type(error).__name__})'
     return f'could not get it ({" ".join(str(error).split())[:200]})'
 
-def _lacks(card: Card) -> str:
+def _lacks(card: Card, error: Exception) -> str:
     "The first file of a model that is not in the cache."
-    from huggingface_hub import try_to_load_from_cache
-    first = LAYOUTS[card.kind].needed[0]
-    found = try_to_load_from_cache(card.repo, first, revision=card.revision)
-    missing = missing_files(Path(found).parent, card.kind) if isinstance(found, str) else [first]
-    return (missing or ['a file'])[0]
+    named = re.search(r'(?:missing \(|it has no )([^,)]+)', str(error))
+    return named[1] if named else LAYOUTS[card.kind].needed[0]
 
 # %% ../../nbs/api/models/00_hub.ipynb #790e169a
 def find_models(
@@ -207,11 +203,11 @@ def find_models(
     for card in cards:
         try: found[card] = ask(card, local_files_only=True)
         except (OSError, EntryNotFoundError) as error: lacking.append((card, error))
-    for card, error in sorted(lacking, key=lambda pair: pair[0].kind != 'editor'):     # the index first
+    for card, lack in sorted(lacking, key=lambda pair: pair[0].kind != 'editor'):      # the index first
         try: found[card] = ask(card, local_files_only)
         except Exception as error:      # no network, a full disk, a connection that breaks
             if isinstance(error, ValueError) and not isinstance(error, OSError): raise
-            raise not_available(f'{_lacks(card)} of {card.repo} in {constants.HF_HUB_CACHE}',
+            raise not_available(f'{_lacks(card, lack)} of {card.repo} in {constants.HF_HUB_CACHE}',
                                 _reason(error, card, local_files_only),
                                 [c.command for c, _ in lacking]) from error
     return [found[card] for card in cards]

@@ -123,7 +123,7 @@ def test_only_what_is_missing_is_fetched(hub, published):
     (folder, _), = find_models([card])
     gone = folder/'vqvae'/'diffusion_pytorch_model.fp16.safetensors'
     gone.resolve().unlink(); gone.unlink(); hub.forget()
-    with pytest.raises(ModelNotAvailable, match='expected vqvae/.*safetensors of org/brush'):
+    with pytest.raises(ModelNotAvailable, match='expected vqvae/diffusion_pytorch_model.fp16.safetensors of org/brush'):
         find_models([card], local_files_only=True)
     assert find_models([card])[0][0] == folder and hub.asked() == ['vqvae/diffusion_pytorch_model.fp16.safetensors']
 
@@ -180,6 +180,19 @@ def test_a_model_that_cannot_paint_is_refused_before_its_weights(hub, published,
     for _ in range(2):      # from the hub, then from the cache
         with pytest.raises(ValueError, match=f'org/upscaler is a {name}, .*{told}'): find_models([CARDS['vit'], card])
     assert repo.asked == ['model_index.json'] and hub.repos['org/eyes'].asked == []
+
+@pytest.mark.parametrize('way', ['a mirror with a path', 'a proxy', 'a proxy without a scheme', 'ALL_PROXY'])
+def test_the_client_finds_its_own_way(hub, published, tmp_path, way):
+    port = os.environ['HF_ENDPOINT'].removeprefix('http://')
+    proxies = {'a proxy': dict(HTTP_PROXY=f'http://{port}'), 'a proxy without a scheme': dict(HTTP_PROXY=port),
+               'ALL_PROXY': dict(ALL_PROXY=f'http://{port}')}
+    env = {k: v for k, v in os.environ.items() if not k.upper().endswith('_PROXY')}
+    env |= dict(HF_HUB_OFFLINE='0', HF_HUB_CACHE=str(tmp_path/'cache'), HF_ENDPOINT='http://hub.invalid') | proxies.get(way, {})
+    if way not in proxies: env['HF_ENDPOINT'] = f'http://{port}/mirror'
+    code = f'from regionedit.models.hub import *; print(find_models([{CARDS["vit"]!r}])[0][0])'
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env)
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.strip()).is_relative_to(tmp_path/'cache') and sorted(hub.asked()) == ['config.json', 'model.safetensors']
 
 # what a reader types
 

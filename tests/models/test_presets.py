@@ -1,5 +1,5 @@
 "From a name to three models: public ones from tiny checkpoints in the hub's cache, without a cache, from folders, from a file of the user's."
-import json, re, shutil, time
+import json, os, re, shutil, subprocess, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,21 @@ def test_a_public_preset_is_fetched_edits_and_works_again_without_a_network(name
     assert results[0].image.tobytes() == results[1].image.tobytes() and results[0].image.size == (90, 50) and results[0].preset == name
     (x0, y0, x1, y1), changed = results[0].box, (np.asarray(results[0].image) != np.asarray(image)).any(-1)
     assert changed[y0:y1, x0:x1].mean() > .5 and changed.sum() == changed[y0:y1, x0:x1].sum()
+
+@pytest.mark.slow
+def test_a_public_preset_from_the_shell(hub, published, tmp_path):
+    "As a reader has it: the first run fetches, the second has no network; standard output holds the result and nothing else."
+    picture(60, 60).save(tmp_path/'in.png')
+    options = [v for k, n in FEW.items() if k != 'progress' for v in (f'--{k}', str(n))]
+    words = ['edit', 'in.png', '--source', 'a cat', '--prompt', 'a rocket', '--preset', 'sd15-inpainting', '--json', *options]
+    told = []
+    for offline in '01':
+        env = dict(os.environ, HF_HUB_OFFLINE=offline, HF_HUB_CACHE=str(tmp_path/'cache'))
+        run = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True, env=env, cwd=tmp_path)
+        assert run.returncode == 0 and 'Traceback' not in run.stderr, run.stderr
+        told.append(json.loads(run.stdout))
+        hub.forget()
+    assert told[0]['box'] == told[1]['box'] and told[0]['preset'] == 'sd15-inpainting'
 
 @pytest.mark.parametrize('name', [*VITS, *CLIPS])
 def test_every_vit_and_clip_is_fetched(name, hub, published):
