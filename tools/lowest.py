@@ -37,8 +37,10 @@ def try_in(folder: Path):
              if r.split('==')[0] not in LEFT_OUT]
     if not (folder/'bin'/'python').exists(): venv.create(folder, with_pip=True)
     python = folder/'bin'/'python'
-    run(python, '-m', 'pip', 'install', '--quiet', *wanted, *tools, 'wheel', 'setuptools')
-    run(python, '-m', 'pip', 'install', '--quiet', '--no-deps', '--editable', '.')
+    run(python, '-m', 'pip', 'install', '--quiet', 'uv')     # pip looks for a way for minutes
+    uv = (python, '-m', 'uv', 'pip', 'install', '--quiet', '--python', python)
+    run(*uv, *wanted, *tools, 'wheel', 'setuptools')
+    run(*uv, '--no-deps', '--editable', '.')
     run(python, '-m', 'pytest', '-q', *(f'--ignore={page}' for page in PAGES))
     with tempfile.TemporaryDirectory() as empty:
         run(folder/'bin'/'regionedit', 'edit', '--demo', cwd=Path(empty))
