@@ -11,7 +11,8 @@ from typing import Optional
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution, VectorQuantizer
+from diffusers.models.autoencoders.vae import (DecoderOutput, DiagonalGaussianDistribution,
+                                               VectorQuantizer)
 from diffusers.models.autoencoders.vq_model import VQEncoderOutput
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 import torch
@@ -25,7 +26,7 @@ def principal_components(
     pixels: torch.Tensor,       # (n 3 H W) float
     patch_size: int = 8,    # p, pixels to a side of a block
     channels: int = 16,         # c, components kept
-) -> tuple:                 # components (3pp c), mean (3pp), standard deviation of each component (c)
+) -> tuple:  # components (3pp c), mean (3pp), standard deviation of each component (c)
     "The linear code that loses least, in the mean square, for this many numbers a block."
     blocks = F.pixel_unshuffle(pixels, patch_size).movedim(1, -1).flatten(0, 2).double()
     mean = blocks.mean(0)
@@ -54,48 +55,62 @@ class Residual(nn.Module):
 # %% ../../nbs/api/editors/01_codes.ipynb #ae-encdec
 class Encoder(nn.Sequential):
     "Pixels (n 3 H W) to a correction of their linear code (n c H/p W/p)."
-    def __init__(self, channels: int, patch_size: int = 8, widths: tuple = (96, 160), depth: int = 2):
+    def __init__(self, channels: int, patch_size: int = 8, widths: tuple = (96, 160),
+                 depth: int = 2):
         (fine, coarse), fold = widths, patch_size // 4
         super().__init__(
             nn.PixelUnshuffle(4), _conv(48, fine), *(Residual(fine) for _ in range(depth)),
-            nn.PixelUnshuffle(fold), _conv(fold**2 * fine, coarse, 1), *(Residual(coarse) for _ in range(depth)), nn.SiLU(), _zero(_conv(coarse, channels)))
+            nn.PixelUnshuffle(fold), _conv(fold**2 * fine, coarse, 1),
+            *(Residual(coarse) for _ in range(depth)), nn.SiLU(), _zero(_conv(coarse, channels)))
 
 class Decoder(nn.Sequential):
     "Latents (n c h w) to a correction of the linearly decoded picture (n 3 ph pw)."
-    def __init__(self, channels: int, patch_size: int = 8, widths: tuple = (96, 160), depth: int = 3):
+    def __init__(self, channels: int, patch_size: int = 8, widths: tuple = (96, 160),
+                 depth: int = 3):
         (fine, coarse), fold = widths, patch_size // 4
         super().__init__(
-            _conv(channels, coarse), *(Residual(coarse) for _ in range(depth)), nn.SiLU(), _conv(coarse, fold**2 * fine, 1),
-            nn.PixelShuffle(fold), *(Residual(fine) for _ in range(depth)), nn.SiLU(), _zero(_conv(fine, 48)), nn.PixelShuffle(4))
+            _conv(channels, coarse), *(Residual(coarse) for _ in range(depth)), nn.SiLU(),
+            _conv(coarse, fold**2 * fine, 1),
+            nn.PixelShuffle(fold), *(Residual(fine) for _ in range(depth)), nn.SiLU(),
+            _zero(_conv(fine, 48)), nn.PixelShuffle(4))
 
 # %% ../../nbs/api/editors/01_codes.ipynb #2b16b24a
 class PatchAutoencoder(ModelMixin, ConfigMixin):
-    "Linear code of pixel blocks, corrected by a network on each side. Pixels (n 3 H W) in -1..1; latents (n c H/p W/p)."
+    """Linear code of pixel blocks, corrected by a network on each side. Pixels (n 3 H W) in -1..1;
+    latents (n c H/p W/p)."""
     @register_to_config
-    def __init__(self, patch_size: int = 8, latent_channels: int = 16, widths: tuple = (96, 160), depth: int = 3, latents_mean=None, latents_std=None):
+    def __init__(self, patch_size: int = 8, latent_channels: int = 16, widths: tuple = (96, 160),
+                 depth: int = 3, latents_mean=None, latents_std=None):
         super().__init__()
         self.register_buffer('components', torch.zeros(3 * patch_size**2, latent_channels))
         self.register_buffer('mean', torch.zeros(3 * patch_size**2))
-        self.encoder, self.decoder = Encoder(latent_channels, patch_size, widths, depth - 1), Decoder(latent_channels, patch_size, widths, depth)
-        self.to(memory_format=torch.channels_last)      # the layout in which a CPU convolves fastest
+        self.encoder, self.decoder = (Encoder(latent_channels, patch_size, widths, depth - 1),
+                                      Decoder(latent_channels, patch_size, widths, depth))
+        self.to(memory_format=torch.channels_last)  # the layout in which a CPU convolves fastest
 
     def encode(self, pixels: torch.Tensor) -> AutoencoderKLOutput:
-        "Pixels (n 3 H W) in -1..1 to `.latent_dist`, a distribution without variance about latents (n c H/p W/p)."
+        """Pixels (n 3 H W) in -1..1 to `.latent_dist`, a distribution without variance about
+        latents (n c H/p W/p)."""
         blocks = F.pixel_unshuffle(pixels, self.config.patch_size).movedim(1, -1) - self.mean
         latents = (blocks @ self.components).movedim(-1, 1) + self.encoder(pixels)
-        return AutoencoderKLOutput(DiagonalGaussianDistribution(torch.cat([latents, torch.full_like(latents, -30)], 1)))
+        return AutoencoderKLOutput(
+            DiagonalGaussianDistribution(torch.cat([latents, torch.full_like(latents, -30)], 1)))
 
     def decode(self, latents: torch.Tensor) -> DecoderOutput:
         "Latents (n c h w) to `.sample`, pixels (n 3 ph pw); they may lie a little outside -1..1."
         blocks = latents.movedim(1, -1) @ self.components.T + self.mean
-        return DecoderOutput(F.pixel_shuffle(blocks.movedim(-1, 1), self.config.patch_size) + self.decoder(latents))
+        return DecoderOutput(F.pixel_shuffle(blocks.movedim(-1, 1), self.config.patch_size)
+                             + self.decoder(latents))
 
 # %% ../../nbs/api/editors/01_codes.ipynb #81b37e9b
 @torch.no_grad()
-def set_scale(vae: PatchAutoencoder, pixels: torch.Tensor) -> PatchAutoencoder:     # pixels (n 3 H W) float, -1..1
-    "Write mean and deviation of each latent channel into the configuration, where diffusers keeps them."
+def set_scale(vae: PatchAutoencoder,
+              pixels: torch.Tensor) -> PatchAutoencoder:  # pixels (n 3 H W) float, -1..1
+    """Write mean and deviation of each latent channel into the configuration, where diffusers keeps
+    them."""
     latents = vae.encode(pixels).latent_dist.mean.movedim(1, 0).flatten(1)
-    vae.register_to_config(latents_mean=latents.mean(1).tolist(), latents_std=latents.std(1).tolist())
+    vae.register_to_config(latents_mean=latents.mean(1).tolist(),
+                           latents_std=latents.std(1).tolist())
     return vae
 
 def autoencoder_from_pictures(
@@ -104,7 +119,8 @@ def autoencoder_from_pictures(
 ) -> PatchAutoencoder:
     "An autoencoder whose linear code is computed from pictures; its networks are untrained."
     vae = PatchAutoencoder(**config)
-    components, mean, _ = principal_components(pixels, vae.config.patch_size, vae.config.latent_channels)
+    components, mean, _ = principal_components(pixels, vae.config.patch_size,
+                                               vae.config.latent_channels)
     vae.components.copy_(components); vae.mean.copy_(mean)
     return set_scale(vae, pixels)
 
@@ -124,27 +140,35 @@ def k_means(
     steps: int = 6,
     seed: int = 0,
 ) -> torch.Tensor:              # (k d) float
-    "Centres of k groups of points; a centre that loses all its points starts anew at one of them. Raises `ValueError` for fewer points than centres."
-    if len(points) < k: raise ValueError(f'expected at least {k} points for {k} centres, got {len(points)}; give more pictures or fewer codes')
+    """Centres of k groups of points; a centre that loses all its points starts anew at one of them.
+    Raises `ValueError` for fewer points than centres."""
+    if len(points) < k:
+        raise ValueError(f'expected at least {k} points for {k} centres, got {len(points)}; '
+                         'give more pictures or fewer codes')
     generator = torch.Generator().manual_seed(seed)
     centres = points[torch.randperm(len(points), generator=generator)[:k]]
     for _ in range(steps):
         owner = nearest(points, centres)
         count = torch.bincount(owner, minlength=k)[:, None]
         mean = torch.zeros_like(centres).index_add_(0, owner, points) / count.clamp(min=1)
-        centres = torch.where(count > 0, mean, points[torch.randint(len(points), (k,), generator=generator)])
+        centres = torch.where(count > 0, mean,
+                              points[torch.randint(len(points), (k,), generator=generator)])
     return centres
 
 # %% ../../nbs/api/editors/01_codes.ipynb #34848e64
 class BlockVq(ModelMixin, ConfigMixin):
-    "Vector quantiser of pixel blocks, with the methods of diffusers' `VQModel`. Pixels (n 3 H W) in 0..1; latents (n d H/p W/p); tokens long."
+    """Vector quantiser of pixel blocks, with the methods of diffusers' `VQModel`. Pixels (n 3 H W)
+    in 0..1; latents (n d H/p W/p); tokens long."""
     @register_to_config
-    def __init__(self, patch_size: int = 8, latent_channels: int = 40, num_vq_embeddings: int = 4096, widths: tuple = (96, 128), depth: int = 2):
+    def __init__(self, patch_size: int = 8, latent_channels: int = 40,
+                 num_vq_embeddings: int = 4096, widths: tuple = (96, 128), depth: int = 2):
         super().__init__()
         self.register_buffer('components', torch.zeros(3 * patch_size**2, latent_channels))
         self.register_buffer('mean', torch.zeros(3 * patch_size**2))
-        self.quantize = VectorQuantizer(num_vq_embeddings, latent_channels, beta=.25).requires_grad_(False)
-        self.decoder = Decoder(latent_channels, patch_size, widths, depth).to(memory_format=torch.channels_last)
+        self.quantize = VectorQuantizer(num_vq_embeddings, latent_channels,
+                                        beta=.25).requires_grad_(False)
+        self.decoder = Decoder(latent_channels, patch_size, widths,
+                               depth).to(memory_format=torch.channels_last)
 
     def encode(self, x: torch.Tensor) -> VQEncoderOutput:
         "Pixels to linear codes, not yet rounded to the codebook."
@@ -156,9 +180,11 @@ class BlockVq(ModelMixin, ConfigMixin):
         blocks = latents.movedim(1, -1) @ self.components.T + self.mean
         return F.pixel_shuffle(blocks.movedim(-1, 1), self.config.patch_size)
 
-    def decode(self, h: torch.Tensor, force_not_quantize: bool = False, shape: Optional[tuple] = None) -> DecoderOutput:
+    def decode(self, h: torch.Tensor, force_not_quantize: bool = False,
+               shape: Optional[tuple] = None) -> DecoderOutput:
         "Latents, or with `force_not_quantize` tokens of a `shape` (n h w d), to pixels."
-        latents = self.quantize.get_codebook_entry(h, shape) if force_not_quantize else self.quantize(h)[0]
+        latents = (self.quantize.get_codebook_entry(h, shape) if force_not_quantize
+                   else self.quantize(h)[0])
         return DecoderOutput(self.blocks(latents) + self.decoder(latents))
 
 # %% ../../nbs/api/editors/01_codes.ipynb #9834bf7e
@@ -169,7 +195,8 @@ def quantiser_from_pictures(
 ) -> BlockVq:
     "A quantiser whose code and codebook are computed from pictures; its network is untrained."
     vq = BlockVq(**config)
-    components, mean, _ = principal_components(pixels, vq.config.patch_size, vq.config.latent_channels)
+    components, mean, _ = principal_components(pixels, vq.config.patch_size,
+                                               vq.config.latent_channels)
     vq.components.copy_(components); vq.mean.copy_(mean)
     points = vq.encode(pixels).latents.movedim(1, -1).flatten(0, 2)
     vq.quantize.embedding.weight.data.copy_(k_means(points, vq.config.num_vq_embeddings, steps))
@@ -181,7 +208,9 @@ def tokens_of(
 ) -> torch.Tensor:          # (n h w) long
     "The token of each block. Raises `NotNumbers`: to NaN every token is as near as any."
     latents = vq.encode(pixels.to(vq.dtype)).latents
-    if not latents.isfinite().all(): raise NotNumbers('expected latents that are numbers, got NaN or infinity; load the quantiser in torch.float32')
+    if not latents.isfinite().all():
+        raise NotNumbers('expected latents that are numbers, got NaN or infinity; '
+                         'load the quantiser in torch.float32')
     return vq.quantize(latents)[2][2].view(len(latents), *latents.shape[2:])
 
 def pixels_of(
@@ -189,4 +218,5 @@ def pixels_of(
     tokens: torch.Tensor,   # (n h w) long
 ) -> torch.Tensor:          # (n 3 H W) float32, about 0..1
     "The picture that tokens stand for."
-    return vq.decode(tokens.flatten(), force_not_quantize=True, shape=(*tokens.shape, vq.config.latent_channels)).sample.float()
+    return vq.decode(tokens.flatten(), force_not_quantize=True,
+                     shape=(*tokens.shape, vq.config.latent_channels)).sample.float()

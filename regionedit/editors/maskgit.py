@@ -33,7 +33,8 @@ def cells_under(
     return unknown[:, 0]
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #a6806ca7
-SCHEDULES = dict(cosine=lambda r: math.cos(r * math.pi / 2), linear=lambda r: 1 - r)     # MaskGIT, eq. (3); share of steps -> share unknown
+# MaskGIT, eq. (3); share of steps -> share unknown
+SCHEDULES = dict(cosine=lambda r: math.cos(r * math.pi / 2), linear=lambda r: 1 - r)
 
 def tokens_left(
     start: torch.Tensor,        # (n) long: unknown before the first step
@@ -42,16 +43,21 @@ def tokens_left(
     num_inference_steps: int,
     schedule: str = 'cosine',   # one of `SCHEDULES`
 ) -> torch.Tensor:              # (n) long
-    "How many tokens of each image stay unknown after a step; none after the last. Raises `ValueError` for an unknown schedule."
-    if schedule not in SCHEDULES: raise ValueError(f'expected a schedule out of {", ".join(SCHEDULES)}, got {schedule!r}; name one of them')
+    """How many tokens of each image stay unknown after a step; none after the last. Raises
+    `ValueError` for an unknown schedule."""
+    if schedule not in SCHEDULES:
+        raise ValueError(f'expected a schedule out of {", ".join(SCHEDULES)}, got {schedule!r}; '
+                         'name one of them')
     if step == num_inference_steps - 1: return torch.zeros_like(start)
-    planned = (start.double() * SCHEDULES[schedule]((step + 1) / num_inference_steps) + 1e-6).floor().long()
+    planned = (start.double() * SCHEDULES[schedule]((step + 1) / num_inference_steps)
+               + 1e-6).floor().long()
     return planned.minimum(now - 1).clamp(min=1).minimum(now)
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #a9541f9a
 @dataclass(frozen=True)
 class Step:
-    "What one step of decoding did: (n h w) tokens, confidence (log probability plus noise, infinite where it was known), unknown map."
+    """What one step of decoding did: (n h w) tokens, confidence (log probability plus noise,
+    infinite where it was known), unknown map."""
     tokens: torch.Tensor
     confidence: torch.Tensor
     unknown: torch.Tensor
@@ -102,9 +108,11 @@ def fill_tokens(
     start = now = (tokens == mask_token_id).flatten(1).sum(1)
     for i in range(num_inference_steps):
         logits = predict(tokens)
-        race, gumbel = (v.to(tokens.device) for v in step_noise(generator, tokens[0].numel(), logits.shape[1]))
+        race, gumbel = (v.to(tokens.device)
+                        for v in step_noise(generator, tokens[0].numel(), logits.shape[1]))
         now = tokens_left(start, now, i, num_inference_steps, schedule)
-        step = reveal(logits, tokens, now, mask_token_id, race, gumbel * temperature * (1 - i / max(num_inference_steps - 1, 1)))
+        step = reveal(logits, tokens, now, mask_token_id, race,
+                      gumbel * temperature * (1 - i / max(num_inference_steps - 1, 1)))
         tokens = step.tokens
         if callback: callback(i, step)
     return tokens
@@ -115,7 +123,8 @@ def embed_texts(
     texts: list,            # of str
 ) -> tuple:                 # (n l d) one vector a token; (n d) one a text
     "Texts for aMUSEd's transformer; longer texts than the model's context are cut."
-    tokens = tokenizer(texts, padding='max_length', max_length=tokenizer.model_max_length, truncation=True, return_tensors='pt')
+    tokens = tokenizer(texts, padding='max_length', max_length=tokenizer.model_max_length,
+                       truncation=True, return_tensors='pt')
     out = text_encoder(tokens.input_ids.to(text_encoder.device), output_hidden_states=True)
     return out.hidden_states[-2], out.text_embeds
 
@@ -127,8 +136,10 @@ def predict_tokens(
     size: int,              # side of the picture, pixels
 ) -> torch.Tensor:          # (n k h w) float32 logits
     "One pass of the transformer with aMUSEd's micro-conditions."
-    micro = torch.tensor([[size, size, 0, 0, 6]], dtype=transformer.dtype, device=tokens.device).expand(len(tokens), -1)
-    return transformer(tokens, encoder_hidden_states=states.to(transformer.dtype), pooled_text_emb=pooled.to(transformer.dtype), micro_conds=micro).float()
+    micro = torch.tensor([[size, size, 0, 0, 6]], dtype=transformer.dtype,
+                         device=tokens.device).expand(len(tokens), -1)
+    return transformer(tokens, encoder_hidden_states=states.to(transformer.dtype),
+                       pooled_text_emb=pooled.to(transformer.dtype), micro_conds=micro).float()
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
 def guided(
@@ -140,7 +151,8 @@ def guided(
     "The transformer with classifier-free guidance."
     def predict(tokens):
         states, pooled = (t.repeat_interleave(len(tokens), 0) for t in texts)
-        free, told = predict_tokens(transformer, tokens.repeat(2, 1, 1), states, pooled, size).chunk(2)
+        free, told = predict_tokens(transformer, tokens.repeat(2, 1, 1), states, pooled,
+                                    size).chunk(2)
         return free + guidance_scale * (told - free)
     return predict
 
@@ -150,7 +162,8 @@ def in_passes(
     inputs: torch.Tensor,   # (n ...)
     count: int,             # inputs a pass
 ) -> torch.Tensor:          # (n ...)
-    "Apply a network to `count` inputs at a time; the last pass is filled up with copies of the last input."
+    """Apply a network to `count` inputs at a time; the last pass is filled up with copies of the
+    last input."""
     padded = inputs[torch.arange(-(-len(inputs) // count) * count).clamp(max=len(inputs) - 1)]
     return torch.cat([network(part) for part in padded.split(count)])[:len(inputs)]
 
@@ -165,13 +178,16 @@ def feathered(
     return (2 * F.avg_pool2d(padded, 2 * feather + 1, 1) - 1).clamp(min=0) * masks
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #5359e428
-_PARTS = dict(vqvae='VQModel', transformer='UVit2DModel', text_encoder='CLIPTextModelWithProjection', tokenizer='CLIPTokenizer', scheduler='AmusedScheduler')
+_PARTS = dict(vqvae='VQModel', transformer='UVit2DModel',
+              text_encoder='CLIPTextModelWithProjection', tokenizer='CLIPTokenizer',
+              scheduler='AmusedScheduler')
 
 def _part_class(folder: Path, part: str):
     "The class of a component; a quantiser's configuration says which of two it is."
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
-    if part == 'vqvae' and (folder/'config.json').is_file() and json.loads((folder/'config.json').read_text())['_class_name'] == 'BlockVq':
+    if (part == 'vqvae' and (folder/'config.json').is_file()
+        and json.loads((folder/'config.json').read_text())['_class_name'] == 'BlockVq'):
         from regionedit.editors.codes import BlockVq
         return BlockVq
     return getattr(diffusers, _PARTS[part])
@@ -192,46 +208,65 @@ class MaskGitEditor:
         feather: int = 0,                   # pixels over which the edit fades in
         windows_per_pass: int = 1,          # see "Alone or in company"
     ):
-        self.vqvae, self.transformer, self.text_encoder, self.tokenizer, self.scheduler = vqvae, transformer, text_encoder, tokenizer, scheduler
+        self.vqvae, self.transformer, self.text_encoder, self.tokenizer, self.scheduler = (
+            vqvae, transformer, text_encoder, tokenizer, scheduler)
         self.cell = pixels_per_latent(vqvae)
         self.size = transformer.config.sample_size * self.cell
-        self.config = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, temperature=temperature,
-                           schedule=schedule or scheduler.config.masking_schedule, dilate=dilate, feather=feather, windows_per_pass=windows_per_pass,
-                           dtype=str(transformer.dtype), transformer_parameters=sum(p.numel() for p in transformer.parameters()))
-        if self.config['schedule'] not in SCHEDULES: raise ValueError(f'expected a schedule out of {", ".join(SCHEDULES)}, got {schedule!r}; name one of them')
+        self.config = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
+                           temperature=temperature,
+                           schedule=schedule or scheduler.config.masking_schedule, dilate=dilate,
+                           feather=feather, windows_per_pass=windows_per_pass,
+                           dtype=str(transformer.dtype),
+                           transformer_parameters=sum(p.numel() for p in transformer.parameters()))
+        if self.config['schedule'] not in SCHEDULES:
+            raise ValueError(f'expected a schedule out of {", ".join(SCHEDULES)}, '
+                             f'got {schedule!r}; name one of them')
 
     @classmethod
-    def from_pretrained(cls, folder: Path, device: str = 'cpu', dtype: torch.dtype = torch.float32, variant: Optional[str] = None, **kwargs) -> 'MaskGitEditor':
+    def from_pretrained(cls, folder: Path, device: str = 'cpu', dtype: torch.dtype = torch.float32,
+                        variant: Optional[str] = None, **kwargs) -> 'MaskGitEditor':
         "Load a checkpoint in aMUSEd's layout from a folder. Raises `ModelNotAvailable`."
-        parts = {part: load_part(Path(folder), part, _part_class(Path(folder)/part, part), dtype, device, variant) for part in _PARTS}
-        if parts['vqvae'].config.get('force_upcast'): parts['vqvae'].float()        # aMUSEd's gives NaN in float16
+        parts = {part: load_part(Path(folder), part, _part_class(Path(folder)/part, part), dtype,
+                                 device, variant) for part in _PARTS}
+        # aMUSEd's gives NaN in float16
+        if parts['vqvae'].config.get('force_upcast'): parts['vqvae'].float()
         return cls(**parts, **kwargs)
 
     def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
         "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
         unknown = tokens == self.scheduler.config.mask_token_id
-        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0), self.config['windows_per_pass'])
-        pixels = pixels.masked_fill(pixels.isinf(), math.nan).clamp(0, 1)       # infinity must not end as white
+        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0),
+                           self.config['windows_per_pass'])
+        # infinity must not end as white
+        pixels = pixels.masked_fill(pixels.isinf(), math.nan).clamp(0, 1)
         grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
         return pixels.masked_fill(grey, .5)
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
 @torch.no_grad()
-def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None, callback_on_step_end=None):
+def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
+          callback_on_step_end=None):
     "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
-    steps = self.config['num_inference_steps'] if num_inference_steps is None else num_inference_steps
+    steps = (self.config['num_inference_steps'] if num_inference_steps is None
+             else num_inference_steps)
     scale = self.config['guidance_scale'] if guidance_scale is None else guidance_scale
     count, mask_token_id = self.config['windows_per_pass'], self.scheduler.config.mask_token_id
     pixels = torch.stack([to_tensor(im) for im in images]).to(self.transformer.device)
-    paint = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks]).to(pixels)
-    tokens = in_passes(lambda p: tokens_of(self.vqvae, p), pixels, count).masked_fill(cells_under(paint, self.cell, self.config['dilate']), mask_token_id)
-    predict = guided(self.transformer, embed_texts(self.text_encoder, self.tokenizer, ['', prompt]), scale, self.size)
+    paint = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks]).to(
+        pixels)
+    tokens = in_passes(lambda p: tokens_of(self.vqvae, p), pixels,
+                       count).masked_fill(cells_under(paint, self.cell, self.config['dilate']),
+                                          mask_token_id)
+    predict = guided(self.transformer, embed_texts(self.text_encoder, self.tokenizer, ['', prompt]),
+                     scale, self.size)
     odd = torch.zeros(len(images), dtype=torch.bool, device=pixels.device)
     def report(i, step):
-        odd.logical_or_(step.confidence.isnan().flatten(1).any(1))      # logits that are not numbers: the tokens drawn mean nothing
+        # logits that are not numbers: the tokens drawn mean nothing
+        odd.logical_or_(step.confidence.isnan().flatten(1).any(1))
         if callback_on_step_end: callback_on_step_end(self, i, steps - 1 - i, vars(step))
-    tokens = fill_tokens(lambda t: in_passes(predict, t, count), tokens, mask_token_id, torch.Generator().manual_seed(seed), steps,
-                         self.config['schedule'], self.config['temperature'], report)
+    tokens = fill_tokens(lambda t: in_passes(predict, t, count), tokens, mask_token_id,
+                         torch.Generator().manual_seed(seed), steps, self.config['schedule'],
+                         self.config['temperature'], report)
     alpha = feathered(paint, self.config['feather'])
     made = alpha * self.pictures(tokens) + (1 - alpha) * pixels
     return to_images(made.masked_fill(odd[:, None, None, None], math.nan))

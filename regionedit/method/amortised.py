@@ -20,7 +20,8 @@ from .config import Config
 from .core import ModelNotAvailable
 from .learner import Trajectory
 from .regions import roi_features
-from .table import TERMS, EditCache, EditTable, cached_edits, distinct, measure, with_evidence
+from .table import (TERMS, EditCache, EditTable, cached_edits, distinct, measure,
+                                     with_evidence)
 
 # %% ../../nbs/api/method/14_amortised.ipynb #ba84d1bd
 class Sight(NamedTuple):
@@ -40,7 +41,9 @@ def clip_in_boxes(
     boxes: torch.Tensor,    # (k m 4) long, XYXY pixels
 ) -> torch.Tensor:          # (k m e) float, unit length
     "What CLIP sees in each box, cut out."
-    return clip.encode_images([image.crop(tuple(b)) for b in boxes.flatten(0, 1).tolist()]).pooled.unflatten(0, boxes.shape[:2])
+    return clip.encode_images([image.crop(tuple(b))
+                               for b in boxes.flatten(0, 1).tolist()]).pooled.unflatten(
+                                   0, boxes.shape[:2])
 
 # %% ../../nbs/api/method/14_amortised.ipynb #1490932f
 def places(
@@ -63,8 +66,10 @@ def sight_of(
 ) -> Sight:
     "Everything the network is shown. No edit is made."
     texts = clip.encode_texts([prompt, source])
-    return Sight(features.mean((-1, -2)).flatten(0, 1), clip_in_boxes(clip, image, boxes).flatten(0, 1), places(boxes, attention).flatten(0, 1),
-                 clip.encode_images([image]).pooled[0], *texts)
+    return Sight(features.mean((-1, -2)).flatten(0, 1),
+                 clip_in_boxes(clip, image, boxes).flatten(0, 1),
+                 places(boxes, attention).flatten(0, 1), clip.encode_images([image]).pooled[0],
+                 *texts)
 
 # %% ../../nbs/api/method/14_amortised.ipynb #a64cc792
 def _relative(x: torch.Tensor) -> torch.Tensor:     # (n p c)
@@ -73,24 +78,29 @@ def _relative(x: torch.Tensor) -> torch.Tensor:     # (n p c)
 
 class TextRegionNetwork(nn.Module):
     "Reads all boxes of a picture and both texts, and prefers some of them."
-    def __init__(self, vit_dim: int, clip_dim: int, width: int = 96, layers: int = 2, heads: int = 4):
+    def __init__(self, vit_dim: int, clip_dim: int, width: int = 96, layers: int = 2,
+                 heads: int = 4):
         super().__init__()
-        self.config = dict(vit_dim=vit_dim, clip_dim=clip_dim, width=width, layers=layers, heads=heads)
+        self.config = dict(vit_dim=vit_dim, clip_dim=clip_dim, width=width, layers=layers,
+                           heads=heads)
         self.vit = nn.Sequential(nn.LayerNorm(vit_dim), nn.Linear(vit_dim, width))
         self.clip = nn.Linear(3 * clip_dim, width)
         self.place = nn.Sequential(nn.Linear(9, width), nn.GELU(), nn.Linear(width, width))
         self.context = nn.Linear(5 * clip_dim, width)
-        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0., activation='gelu', batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0., activation='gelu',
+                                           batch_first=True, norm_first=True)
         self.compare = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
 
-    def forward(self, vit, clip, place, picture, prompt, source):     # fields of `Sight` with one leading axis n
+    def forward(self, vit, clip, place, picture, prompt,
+                source):  # fields of `Sight` with one leading axis n
         "Logits (n p)."
         unit = clip.shape[-1] ** .5        # entries of about one
         v, t, s = (unit * x[:, None] for x in (picture, prompt, source))
         c = unit * clip
         agree = torch.stack([(c * x).mean(-1) for x in (t, s)], -1)
-        token = self.vit(vit) + self.clip(torch.cat([c, c * t, c * s], -1)) + self.place(torch.cat([place, agree, _relative(agree)], -1))
+        token = (self.vit(vit) + self.clip(torch.cat([c, c * t, c * s], -1))
+                 + self.place(torch.cat([place, agree, _relative(agree)], -1)))
         token = token + self.context(torch.cat([t, s, t * s, v * t, v * s], -1))
         return self.score(self.compare(token))[..., 0]
 
@@ -100,30 +110,39 @@ def save_network(network: TextRegionNetwork, folder: Path):
     from safetensors.torch import save_file
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     (folder/'config.json').write_text(json.dumps(network.config, indent=1) + '\n')
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, folder/'model.safetensors')
+    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()},
+              folder/'model.safetensors')
 
 def load_network(folder: Union[str, Path]) -> TextRegionNetwork:
     "Read what `save_network` wrote. Raises `ModelNotAvailable`."
     from safetensors.torch import load_file
     try:
-        network = TextRegionNetwork(**json.loads((Path(folder)/'config.json').read_text(encoding='utf8')))
+        network = TextRegionNetwork(
+            **json.loads((Path(folder)/'config.json').read_text(encoding='utf8')))
         network.load_state_dict(load_file(Path(folder)/'model.safetensors'))
     except Exception as error:      # a cut file, a folder of another model
-        raise ModelNotAvailable(f'expected a region network in {folder}, could not read it ({" ".join(str(error).split())[:200]}); train one with regionedit train rgn') from error
+        raise ModelNotAvailable(f'expected a region network in {folder}, could not read it '
+                                f'({" ".join(str(error).split())[:200]}); '
+                                'train one with regionedit train rgn') from error
     return network.eval().requires_grad_(False)
 
 # %% ../../nbs/api/method/14_amortised.ipynb #4096aee2
 def check_fits(network: TextRegionNetwork, attention: Attention, text_dim: int):
     "Raises `ValueError` if the network was trained with other models."
-    has, wants = (len(attention.features), text_dim), (network.config['vit_dim'], network.config['clip_dim'])
+    has, wants = (len(attention.features), text_dim), (network.config['vit_dim'],
+                                                       network.config['clip_dim'])
     if has == wants: return
-    raise ValueError(f'expected for estimator="amortised" the models that the region network was trained with (ViT features of {wants[0]}, CLIP features of {wants[1]}), '
-                     f'got {has[0]} and {has[1]}; use a pocket preset, or estimator="exact" with a budget')
+    raise ValueError('expected for estimator="amortised" the models that the region network was '
+                     f'trained with (ViT features of {wants[0]}, CLIP features of {wants[1]}), '
+                     f'got {has[0]} and {has[1]}; use a pocket preset, or estimator="exact" '
+                     'with a budget')
 
 @torch.no_grad()
 def foresee(
     network: TextRegionNetwork, clip,
-    image: Image.Image, boxes: torch.Tensor, attention: Attention, features: torch.Tensor, prompt: str, source: str,    # as for `sight_of`
+    # as for `sight_of`
+    image: Image.Image, boxes: torch.Tensor, attention: Attention, features: torch.Tensor,
+    prompt: str, source: str,
 ) -> torch.Tensor:              # (k m) float, logits
     "What the network makes of the proposals. Raises `ValueError` if it does not fit the models."
     check_fits(network, attention, clip.encode_texts([source]).shape[1])
@@ -134,7 +153,7 @@ def foresee(
 def pick_anchors(
     logits: torch.Tensor,       # (k m) float
     count: Optional[int] = None,    # anchors wanted; None: all
-) -> tuple:                     # anchors (c) long, best first; chosen (k) long, the proposal of each anchor
+) -> tuple:  # anchors (c) long, best first; chosen (k) long, the proposal of each anchor
     "Where to edit."
     share = logits.flatten().softmax(0).view_as(logits).sum(1)
     order = share.argsort(descending=True, stable=True)
@@ -143,18 +162,21 @@ def pick_anchors(
 @torch.no_grad()
 def fill_chosen(
     logits: torch.Tensor,       # (k m) float
-    image: Image.Image, boxes: torch.Tensor, prompt: str, source: str, editor, clip, config: Config,    # as for `fill_within`
+    # as for `fill_within`
+    image: Image.Image, boxes: torch.Tensor, prompt: str, source: str, editor, clip, config: Config,
     cache: Optional[EditCache] = None, **kwargs,
 ) -> EditTable:
     "The chosen proposals edited, the rest of the table empty."
     unique, index = distinct(boxes)
     anchors, chosen = pick_anchors(logits, config.budget)
     ids = list(dict.fromkeys(index[anchors, chosen[anchors]].tolist()))
-    edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed, EditCache() if cache is None else cache,
-                         config.num_inference_steps, config.guidance_scale, **kwargs)
+    edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed,
+                         EditCache() if cache is None else cache, config.num_inference_steps,
+                         config.guidance_scale, **kwargs)
     terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
     rows = torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1)
-    return with_evidence(partial_table(boxes, index, dict(zip(ids, zip(edits, rows))), 0), clip, image, source, config)
+    return with_evidence(partial_table(boxes, index, dict(zip(ids, zip(edits, rows))), 0), clip,
+                         image, source, config)
 
 # %% ../../nbs/api/method/14_amortised.ipynb #d61d3159
 def foreseen(
@@ -163,8 +185,12 @@ def foreseen(
 ) -> Trajectory:                # of one state; terms are NaN at anchors that were not edited
     "The choice as the learner would record it."
     trained = Config()
-    if any(getattr(config, w) != getattr(trained, w) for w in ('lambda_clip', 'lambda_dir', 'lambda_str', 'source_weight')):
-        warnings.warn('the amortised network was trained with the default weights of losses and source: others do not change its choice', stacklevel=4)
+    if any(getattr(config, w) != getattr(trained, w)
+           for w in ('lambda_clip', 'lambda_dir', 'lambda_str', 'source_weight')):
+        warnings.warn('the amortised network was trained with the default weights of losses and '
+                      'source: others do not change its choice', stacklevel=4)
     k, chosen = torch.arange(len(logits)), logits.argmax(1)
-    terms, edited = torch.stack([table.terms[t][k, chosen] for t in TERMS], -1), table.valid[k, chosen]
-    return Trajectory(logits.softmax(-1)[None], chosen[None], table.boxes[k, chosen][None], terms[None], table.loss(config)[k, chosen][edited].mean()[None])
+    terms, edited = (torch.stack([table.terms[t][k, chosen] for t in TERMS], -1),
+                     table.valid[k, chosen])
+    return Trajectory(logits.softmax(-1)[None], chosen[None], table.boxes[k, chosen][None],
+                      terms[None], table.loss(config)[k, chosen][edited].mean()[None])

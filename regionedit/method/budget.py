@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from .ranking import source_evidence
-from .table import TERMS, EditCache, EditTable, cached_edits, check_numbers, distinct, fill_table, measure, with_evidence
+from .table import (TERMS, EditCache, EditTable, cached_edits, check_numbers,
+                                     distinct, fill_table, measure, with_evidence)
 
 # %% ../../nbs/api/method/11_budget.ipynb #c60393f0
 class Account:
@@ -23,19 +24,25 @@ class Account:
         self,
         index: torch.Tensor,    # (k m) long: which distinct box an entry is
         budget: int,            # images that may be asked for
-        value_of: Callable,     # (list of distinct boxes' numbers, preview: bool) -> their values, higher is better
-        prior: Optional[torch.Tensor] = None,   # (k m) float: the part of the values that is known before any edit
+        # (list of distinct boxes' numbers, preview: bool) -> their values, higher is better
+        value_of: Callable,
+        # (k m) float: the part of the values that is known before any edit
+        prior: Optional[torch.Tensor] = None,
     ):
         self.index, self.left, self.value_of, self.prior = index, budget, value_of, prior
         self.full, self.previews = {}, {}       # number of a distinct box -> value
 
     def ask(self, entries: list, preview: bool = False):
-        "Look at entries (k, m), as many as the budget allows; those that were looked at before are free."
+        """Look at entries (k, m), as many as the budget allows; those that were looked at before
+        are free."""
         book = self.previews if preview else self.full
-        new = list(dict.fromkeys(u for u in (self.index[e].item() for e in entries) if u not in book))[:self.left]
+        new = list(dict.fromkeys(u for u in (self.index[e].item() for e in entries)
+                                 if u not in book))[:self.left]
         if not new: return
         self.left -= len(new)
-        for u, value in zip(new, self.value_of(new, preview)): book[u] = float(value) if -1e9 < value < 1e9 else -1e9     # not a number: worst
+        # not a number: worst
+        for u, value in zip(new, self.value_of(new, preview)):
+            book[u] = float(value) if -1e9 < value < 1e9 else -1e9
 
     def known(self, preview: bool = False) -> torch.Tensor:     # (k m) float
         "Values of all entries; -inf where nothing is known."
@@ -51,17 +58,20 @@ def random_subset(account: Account, preview: bool = False, seed: int = 0):
 
 # %% ../../nbs/api/method/11_budget.ipynb #104fe3c9
 def screening(account: Account) -> list:        # of (anchor, proposal), one an anchor
-    "The box of which most is known to be good, best anchor first; a somewhat large one where nothing is known."
+    """The box of which most is known to be good, best anchor first; a somewhat large one where
+    nothing is known."""
     k, m = account.index.shape
     if account.prior is None: return [(i, 2 * m // 3) for i in range(k)]
     best = account.prior.max(1)
-    return [(i, best.indices[i].item()) for i in best.values.argsort(descending=True, stable=True).tolist()]
+    return [(i, best.indices[i].item())
+            for i in best.values.argsort(descending=True, stable=True).tolist()]
 
 def next_box(
     values: torch.Tensor,   # (m) float, of one anchor; -inf where unknown
     first: int,             # the screening box
 ) -> int:
-    "The unknown proposal next to the best known one, larger first; the screening box where none is known."
+    """The unknown proposal next to the best known one, larger first; the screening box where none
+    is known."""
     if values.isneginf().all(): return first
     for j in values.argsort(descending=True).tolist():
         for i in (j + 1, j - 1):
@@ -81,27 +91,32 @@ def better_half(
     account: Account,
     alive: list,        # of anchors
 ) -> list:              # of anchors, best first, each with an unknown box
-    "Half of the anchors by their best value so far; all with something left if these have nothing left."
+    """Half of the anchors by their best value so far; all with something left if these have nothing
+    left."""
     full, preview = account.known(), account.known(preview=True).amax(1)
     unfinished = full.isneginf().any(1).tolist()
     value = torch.where(full.isneginf().all(1), preview, full.amax(1)).tolist()
     alive = [i for i in alive if unfinished[i]] or [i for i in range(len(full)) if unfinished[i]]
     return sorted(alive, key=lambda i: -value[i])[:max(1, (len(alive) + 1) // 2)]
 
-SEARCHES = {'halving': halving, 'random': random_subset}     # name -> function of an account, whether to preview, and a seed
+# name -> function of an account, whether to preview, and a seed
+SEARCHES = {'halving': halving, 'random': random_subset}
 
 # %% ../../nbs/api/method/11_budget.ipynb #6d4c376e
 def partial_table(
     boxes: torch.Tensor, index: torch.Tensor,   # (k m 4), (k m) as from `distinct`
-    made: dict,         # number of a distinct box -> (Edit, (t+2) float: loss terms and two similarities)
+    made: dict,  # number of a distinct box -> (Edit, (t+2) float: loss terms and two similarities)
     previews: int,
 ) -> EditTable:
     "The table of what was made; index -1 and NaN elsewhere."
     place = {u: i for i, u in enumerate(made)}
     index = torch.tensor([[place.get(u, -1) for u in row] for row in index.tolist()])
-    rows = torch.stack([row for _, row in made.values()] + [torch.full((len(TERMS) + 2,), torch.nan)])      # -1 is the last: NaN
+    # -1 is the last: NaN
+    rows = torch.stack([row for _, row in made.values()]
+                       + [torch.full((len(TERMS) + 2,), torch.nan)])
     *terms, s_t2i, s_i2i = rows[index].unbind(-1)
-    return check_numbers(EditTable(boxes, index, tuple(edit for edit, _ in made.values()), dict(zip(TERMS, terms)), s_t2i, s_i2i, previews))
+    return check_numbers(EditTable(boxes, index, tuple(edit for edit, _ in made.values()),
+                                   dict(zip(TERMS, terms)), s_t2i, s_i2i, previews))
 
 # %% ../../nbs/api/method/11_budget.ipynb #782af17d
 @torch.no_grad()
@@ -115,16 +130,26 @@ def fill_within(
 ) -> EditTable:
     "The edit table, in full or within a budget."
     steps, cache = config.num_inference_steps, EditCache() if cache is None else cache
-    if config.budget is None: return with_evidence(fill_table(image, boxes, prompt, source, editor, clip, config.seed, cache, steps, config.guidance_scale, **kwargs), clip, image, source, config)
+    if config.budget is None:
+        return with_evidence(fill_table(image, boxes, prompt, source, editor, clip, config.seed,
+                                        cache, steps, config.guidance_scale, **kwargs), clip, image,
+                             source, config)
     (unique, index), made = distinct(boxes), {}
-    seen = source_evidence(clip, image, unique, source) if config.source_weight else torch.zeros(len(unique))
+    seen = (source_evidence(clip, image, unique, source) if config.source_weight
+            else torch.zeros(len(unique)))
     prior = config.source_weight * seen
     def value_of(ids, preview):
-        edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed, cache, config.preview_steps if preview else steps, config.guidance_scale, **kwargs)
+        edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed, cache,
+                             config.preview_steps if preview else steps, config.guidance_scale,
+                             **kwargs)
         terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
-        if not preview: made.update(zip(ids, zip(edits, torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1))))
+        if not preview:
+            made.update(zip(ids,
+                            zip(edits, torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1))))
         return (prior[ids] - sum(getattr(config, f'lambda_{t}') * terms[t] for t in TERMS)).tolist()
-    account = Account(index, config.budget, value_of, prior[index] if config.source_weight else None)
+    account = Account(index, config.budget, value_of, prior[index] if config.source_weight
+                      else None)
     SEARCHES[config.search](account, config.preview_steps is not None, config.seed)
     table = partial_table(boxes, index, made, len(account.previews))
-    return replace(table, s_src=seen[index].masked_fill(~table.known, torch.nan)) if config.source_weight else table
+    return (replace(table, s_src=seen[index].masked_fill(~table.known, torch.nan))
+            if config.source_weight else table)

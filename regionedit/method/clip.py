@@ -22,7 +22,8 @@ def to_input(
     std: tuple,         # (3,)
 ) -> torch.Tensor:      # (n 3 height width) float32, normalised
     "Pictures as the image tower wants them: the whole picture, squashed to its input."
-    pixels = torch.stack([to_tensor(to_rgb(im).resize((size[1], size[0]), Image.BICUBIC)) for im in images])
+    pixels = torch.stack([to_tensor(to_rgb(im).resize((size[1], size[0]), Image.BICUBIC))
+                          for im in images])
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 # %% ../../nbs/api/method/04_clip.ipynb #88122f9c
@@ -34,14 +35,16 @@ class ImageFeatures:
 
     def __len__(self) -> int: return len(self.pooled)
 
-    def __getitem__(self, i) -> 'ImageFeatures': return ImageFeatures(self.pooled[i], self.tokens[i])
+    def __getitem__(self, i) -> 'ImageFeatures':
+        return ImageFeatures(self.pooled[i], self.tokens[i])
 
 def image_features(
     model,                  # open_clip model in evaluation mode
     pixels: torch.Tensor,   # (n 3 height width) float, normalised
 ) -> ImageFeatures:
     "Both kinds of features from one pass through the image tower; differentiable in the pixels."
-    out = model.forward_intermediates(image=pixels, image_indices=1, normalize_intermediates=True, image_output_fmt='NCHW')
+    out = model.forward_intermediates(image=pixels, image_indices=1, normalize_intermediates=True,
+                                      image_output_fmt='NCHW')
     tokens = out['image_intermediates'][0].flatten(2).transpose(1, 2)
     return ImageFeatures(out['image_features'].float().cpu(), tokens.float().cpu())
 
@@ -50,7 +53,8 @@ def _beginning(
     text: str,
     length: int,            # tokens that are read
 ) -> str:
-    "What the tokens that are read come from: a word gives one at least, and of an endless word 16 letters for each token are enough."
+    """What the tokens that are read come from: a word gives one at least, and of an endless word 16
+    letters for each token are enough."""
     if len(text) <= 16 * length: return text
     return ' '.join(word[:16 * length] for word in text.split(maxsplit=length + 1)[:length + 1])
 
@@ -64,14 +68,17 @@ def tokenize(
     tokens = tokenizer(begun, context_length=length)
     cut = (tokens != tokenizer(begun, context_length=length + 1)[:, :length]).any(1)
     for text, start, was_cut in zip(texts, begun, cut.tolist()):
-        if was_cut or start.split() != text.split(): warnings.warn(f'this CLIP reads {length} tokens; of the text {text[:40] + "..."!r} the first {length} were used, the rest is ignored. '
-                                  'Put what matters first, or say it shorter.', Note, stacklevel=4)
+        if was_cut or start.split() != text.split():
+            warnings.warn(f'this CLIP reads {length} tokens; of the text {text[:40] + "..."!r} the '
+                          f'first {length} were used, the rest is ignored. Put what matters first, '
+                          'or say it shorter.', Note, stacklevel=4)
     return tokens
 
 # %% ../../nbs/api/method/04_clip.ipynb #eb115a10
 def _as_list(values, kind: type, what: str) -> list:
     "Check an argument that must be a list of pictures or of texts."
-    if isinstance(values, (list, tuple)) and values and all(isinstance(v, kind) for v in values): return list(values)
+    if isinstance(values, (list, tuple)) and values and all(isinstance(v, kind) for v in values):
+        return list(values)
     raise ValueError(f'expected a list of at least one {what}, got {values!r:.60}; write [{what}]')
 
 # %% ../../nbs/api/method/04_clip.ipynb #c4e2fe0c
@@ -87,7 +94,8 @@ class Clip:
         self.context_length = tokenizer.context_length
         config = model.visual.preprocess_cfg
         self.mean, self.std, size = tuple(config['mean']), tuple(config['std']), config['size']
-        self.size = (size, size) if isinstance(size, int) else tuple(size)      # (height, width), pixels
+        # (height, width), pixels
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
 
     @property
     def device(self) -> torch.device:
@@ -115,6 +123,7 @@ def _encode_texts(
 ) -> torch.Tensor:          # (n d) float32, unit length
     "Features of texts; one that is too long is cut with a warning. Raises `ValueError`."
     tokens = tokenize(self.tokenizer, _as_list(texts, str, 'text'))
-    return torch.cat([self.model.encode_text(t.to(self.device), normalize=True).float().cpu() for t in tokens.split(self.batch_size)])
+    return torch.cat([self.model.encode_text(t.to(self.device), normalize=True).float().cpu()
+                      for t in tokens.split(self.batch_size)])
 
 Clip.encode_images, Clip.encode_texts = _encode_images, _encode_texts

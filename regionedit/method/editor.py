@@ -17,7 +17,8 @@ from typing import Callable, Optional, Union
 from PIL import Image
 import torch
 
-from .amortised import TextRegionNetwork, fill_chosen, foresee, foreseen, load_network
+from .amortised import (TextRegionNetwork, fill_chosen, foresee, foreseen,
+                                         load_network)
 from .regions import choose_anchors
 from .attention import attend
 from .budget import fill_within
@@ -36,12 +37,14 @@ WORKING_SIDE = 512      # longest side of the copy on which edits are made and s
 def working_copy(image: Image.Image) -> Image.Image:
     "The picture, no longer than `WORKING_SIDE`."
     scale = WORKING_SIDE / max(image.size)
-    return image if scale >= 1 else image.resize([max(1, round(s * scale)) for s in image.size], Image.LANCZOS)
+    return image if scale >= 1 else image.resize([max(1, round(s * scale)) for s in image.size],
+                                                 Image.LANCZOS)
 
 def library_versions() -> dict:
     "Versions of what decides the pixels."
     found = {}
-    for name in ('regionedit', 'torch', 'torchvision', 'diffusers', 'transformers', 'open_clip_torch', 'timm', 'pillow'):
+    for name in ('regionedit', 'torch', 'torchvision', 'diffusers', 'transformers',
+                 'open_clip_torch', 'timm', 'pillow'):
         try: found[name] = version(name)
         except PackageNotFoundError: pass
     return found
@@ -58,16 +61,19 @@ class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
     def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
-        self.rgn = rgn          # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
+        self.rgn = rgn  # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
         self.cache = EditCache()
 
 # %% ../../nbs/api/method/16_editor.ipynb #cc0d6d93
 def _warn_if_cut(editor, prompt: str):
     "Say once how much of a long prompt the editor reads; CLIP speaks for itself."
     tokenizer = getattr(editor, 'tokenizer', None)
-    if not tokenizer: return
+    if tokenizer is None: return
     used, count = tokenizer.model_max_length, len(tokenizer(prompt, verbose=False).input_ids)
-    if count > used: warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, the first {used} are used. Put what matters first, or say it shorter.', Note, stacklevel=3)
+    if count > used:
+        warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, '
+                      f'the first {used} are used. Put what matters first, or say it shorter.',
+                      Note, stacklevel=3)
 
 def _call(
     self,
@@ -78,13 +84,16 @@ def _call(
     seed: int = 0,                          # of the noise and of the region network
     generator: Optional[torch.Generator] = None,    # instead of a seed: its initial seed is used
     progress: bool = True,
-    callback_on_step_end: Optional[Callable] = None,    # passed to the editor, diffusers' convention
+    callback_on_step_end: Optional[Callable] = None,  # passed to the editor, diffusers' convention
     **options,                              # fields of `Config`: num_anchors, alpha, ...
 ) -> EditResult:
     "Edit one picture. Raises `ValueError` or `FileNotFoundError` with one sentence."
-    if not isinstance(generator, (torch.Generator, type(None))): raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; or give a seed')
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; '
+                         'or give a seed')
     config = Config(seed=seed if generator is None else generator.initial_seed(), **options)
-    prompt, source, picture = check_text('prompt', prompt), check_text('source', source), open_image(image)
+    prompt, source, picture = (check_text('prompt', prompt), check_text('source', source),
+                               open_image(image))
     _warn_if_cut(self.editor, prompt)
     return self.run(picture, prompt, source, config, progress, callback_on_step_end)
 
@@ -102,26 +111,36 @@ def run(
         attention = _attend(self.vit, work)
         anchors = choose_anchors(attention, config.anchors, config.num_anchors)
     with stage(seconds, 'propose'):
-        boxes = propose(anchors, proposal_sizes(config.num_proposals, config.min_size, config.max_size), work.size)
+        boxes = propose(anchors,
+                        proposal_sizes(config.num_proposals, config.min_size, config.max_size),
+                        work.size)
         features = roi_features(attention.features, boxes, work.size, method=config.roi)
-        logits = self._foresee(work, boxes, attention, features, prompt, source) if config.estimator == 'amortised' else None
+        logits = (self._foresee(work, boxes, attention, features, prompt, source)
+                  if config.estimator == 'amortised' else None)
     with stage(seconds, 'edit'):
         fill = fill_within if logits is None else partial(fill_chosen, logits)
-        table = fill(work, boxes, prompt, source, self.editor, self.clip, config, self.cache, progress=progress, callback_on_step_end=callback_on_step_end, detail=picture, mask=config.mask)
+        table = fill(work, boxes, prompt, source, self.editor, self.clip, config, self.cache,
+                     progress=progress, callback_on_step_end=callback_on_step_end, detail=picture,
+                     mask=config.mask)
     with stage(seconds, 'select'):
-        slopes = surrogate_slopes(self.clip, work, table, prompt, source, config) if logits is None and ESTIMATORS[config.estimator].needs_slopes else None
+        slopes = (surrogate_slopes(self.clip, work, table, prompt, source, config) if logits is None
+                  and ESTIMATORS[config.estimator].needs_slopes else None)
         table = _in_input_pixels(table, work.size, picture.size)
-        trajectory = _learn(features, table, config, slopes) if logits is None else foreseen(logits, table, config)
+        trajectory = (_learn(features, table, config, slopes) if logits is None
+                      else foreseen(logits, table, config))
     with stage(seconds, 'rank'):
         candidates = _candidates(table, trajectory.chosen[-1], anchors, config, work.size, picture)
     seconds['total'] = round(sum(seconds.values()), 3)
-    return EditResult(picture, prompt, source, candidates, table, trajectory, config, self.preset, seconds, library_versions(), attention.mean)
+    return EditResult(picture, prompt, source, candidates, table, trajectory, config, self.preset,
+                      seconds, library_versions(), attention.mean)
 
 # %% ../../nbs/api/method/16_editor.ipynb #fd7779a4
 def _attend(vit, work: Image.Image):        # an `Attention`
     "Where the ViT looks. Raises `ValueError` for features that are no numbers."
     attention = attend(vit, work)
-    if not attention.features.isfinite().all(): raise ValueError('expected features that are numbers, got NaN or infinity; load the ViT in torch.float32')
+    if not attention.features.isfinite().all():
+        raise ValueError('expected features that are numbers, got NaN or infinity; '
+                         'load the ViT in torch.float32')
     return attention
 
 def _learn(features: torch.Tensor, table, config, slopes):      # a `Trajectory`
@@ -130,14 +149,19 @@ def _learn(features: torch.Tensor, table, config, slopes):      # a `Trajectory`
     return learn(network, features, table, config, slopes=slopes)
 
 def region_network(self) -> TextRegionNetwork:
-    "The trained region network, read when it is first asked for. Raises `ValueError` where there is none."
-    if self.rgn is None: raise ValueError('expected a region network for estimator="amortised", this editor was given none; give RegionEditor rgn=FOLDER, or use RegionEditor.from_pretrained')
+    """The trained region network, read when it is first asked for. Raises `ValueError` where there
+    is none."""
+    if self.rgn is None:
+        raise ValueError('expected a region network for estimator="amortised", this editor was '
+                         'given none; give RegionEditor rgn=FOLDER, '
+                         'or use RegionEditor.from_pretrained')
     if isinstance(self.rgn, (str, Path)): self.rgn = load_network(self.rgn)
     return self.rgn
 
-def _foresee(self, work, boxes, attention, features, prompt, source) -> torch.Tensor:      # (k m) float
+def _foresee(self, work, boxes, attention, features, prompt, source) -> torch.Tensor:  # (k m) float
     "What the trained region network makes of the proposals, without an edit."
-    return foresee(self.region_network(), self.clip, work, boxes, attention, features, prompt, source)
+    return foresee(self.region_network(), self.clip, work, boxes, attention, features, prompt,
+                   source)
 
 RegionEditor.run, RegionEditor.region_network, RegionEditor._foresee = run, region_network, _foresee
 
@@ -145,16 +169,24 @@ RegionEditor.run, RegionEditor.region_network, RegionEditor._foresee = run, regi
 def _in_input_pixels(table, work: tuple, size: tuple):
     "The table with boxes and edits placed in the picture at its own size."
     if work == size: return table
-    edits = tuple(replace(e, box=scale_box(e.box, work, size), window=scale_box(e.window, work, size)) for e in table.edits)
-    return replace(table, boxes=torch.tensor([[scale_box(b, work, size) for b in row] for row in table.boxes.tolist()]), edits=edits)
+    edits = tuple(replace(e, box=scale_box(e.box, work, size),
+                          window=scale_box(e.window, work, size)) for e in table.edits)
+    return replace(table,
+                   boxes=torch.tensor([[scale_box(b, work, size) for b in row]
+                                       for row in table.boxes.tolist()]), edits=edits)
 
 def _candidates(table, chosen, anchors, config, work: tuple, picture) -> list:
     "One candidate an anchor, best first; none where all of the anchor's proposals are left out."
     k = torch.arange(len(chosen))
-    pick = {name: values[k, chosen] for name, values in dict(table.terms, s_t2i=table.s_t2i, s_i2i=table.s_i2i, s_src=table.s_src).items() if values is not None}
+    pick = {name: values[k, chosen]
+            for name, values in dict(table.terms, s_t2i=table.s_t2i, s_i2i=table.s_i2i,
+                                     s_src=table.s_src).items() if values is not None}
     score = table.score(config)[k, chosen]
     kept = table.valid[k, chosen].nonzero()[:, 0]
     to_input = torch.tensor(picture.size) / torch.tensor(work)
-    return [Candidate(box=tuple(table.boxes[i, chosen[i]].tolist()), anchor=tuple((anchors[i] * to_input).tolist()), score=score[i].item(),
-                      **{s: pick[s][i].item() for s in ('s_t2i', 's_i2i', 's_src') if s in pick}, losses={t: pick[t][i].item() for t in table.terms},
-                      edit=table.edits[table.index[i, chosen[i]]], source=picture) for i in kept[rank(score[kept])].tolist()]
+    return [Candidate(box=tuple(table.boxes[i, chosen[i]].tolist()),
+                      anchor=tuple((anchors[i] * to_input).tolist()), score=score[i].item(),
+                      **{s: pick[s][i].item() for s in ('s_t2i', 's_i2i', 's_src') if s in pick},
+                      losses={t: pick[t][i].item() for t in table.terms},
+                      edit=table.edits[table.index[i, chosen[i]]], source=picture)
+            for i in kept[rank(score[kept])].tolist()]

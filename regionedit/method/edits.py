@@ -31,7 +31,7 @@ class Editor(Protocol):
         num_inference_steps: Optional[int] = None,      # None: the editor's own
         guidance_scale: Optional[float] = None,         # None: the editor's own
         callback_on_step_end: Optional[Callable] = None,    # diffusers' convention
-    ) -> list:                      # of RGB pictures, size x size; None where the pixels are not numbers
+    ) -> list:  # of RGB pictures, size x size; None where the pixels are not numbers
         "Paint into the masks what the prompt says."
 
 # %% ../../nbs/api/method/07_edits.ipynb #ea83602d
@@ -51,17 +51,20 @@ class Edit:
     box: tuple
     window: tuple
     crop: Image.Image = field(repr=False)
-    patches: Optional[tuple] = field(default=None, repr=False)      # rows of 0 and 1, over the box: only where 1; see `regionedit.method.refine`
+    # rows of 0 and 1, over the box: only where 1; see `regionedit.method.refine`
+    patches: Optional[tuple] = field(default=None, repr=False)
     broken: bool = False        # the editor's pixels were not numbers: nothing changes
 
     def paste(self, source: Image.Image) -> Image.Image:
         "The source with this edit inside the box, every other pixel bit for bit the source's."
-        return source.copy() if self.broken else paste_edit(source, self.crop, self.window, self.box, self.patches)
+        return source.copy() if self.broken else paste_edit(source, self.crop, self.window,
+                                                            self.box, self.patches)
 
     def painted(self, size: tuple) -> Image.Image:      # mode L: 255 where the edit shows
         "What of a picture of this size is the editor's."
         if self.broken: return Image.new('L', size)
-        return patch_mask(self.patches, self.box, size) if self.patches else box_mask(self.box, size)
+        return (patch_mask(self.patches, self.box, size) if self.patches
+                else box_mask(self.box, size))
 
 def window_and_mask(
     image: Image.Image,
@@ -76,13 +79,19 @@ def window_and_mask(
     return window, detail.resize((size, size), Image.BICUBIC, box=larger), mask
 
 # %% ../../nbs/api/method/07_edits.ipynb #5edd6301
-def _painted(editor: Editor, images: list, masks: list, prompt: str, **kwargs) -> list:     # of RGB pictures, or None
-    "What the editor makes of windows. If it refuses all of them for the pixels of some, each is asked for on its own."
+def _painted(editor: Editor, images: list, masks: list, prompt: str,
+             **kwargs) -> list:  # of RGB pictures, or None
+    """What the editor makes of windows. If it refuses all of them for the pixels of some, each is
+    asked for on its own."""
     try: made = editor.fill(images, masks, prompt, **kwargs)
     except NotNumbers:
-        return [None] if len(images) == 1 else [_painted(editor, [i], [m], prompt, **kwargs)[0] for i, m in zip(images, masks)]
-    if not isinstance(made, (list, tuple)) or len(made) != len(images) or not all(isinstance(m, (Image.Image, type(None))) for m in made):
-        raise ValueError(f'expected of the editor {editor.name!r} a picture for each of {len(images)} windows, got {shown(made)}; run regionedit.method.edits.check_editor on it')
+        return [None] if len(images) == 1 else [_painted(editor, [i], [m], prompt, **kwargs)[0]
+                                                for i, m in zip(images, masks)]
+    if (not isinstance(made, (list, tuple)) or len(made) != len(images)
+        or not all(isinstance(m, (Image.Image, type(None))) for m in made)):
+        raise ValueError(f'expected of the editor {editor.name!r} a picture for each of '
+                         f'{len(images)} windows, got {shown(made)}; '
+                         'run regionedit.method.edits.check_editor on it')
     return list(made)
 
 def edit_boxes(
@@ -93,10 +102,11 @@ def edit_boxes(
     seed: int = 0,
     num_inference_steps: Optional[int] = None,
     guidance_scale: Optional[float] = None,
-    batch_size: Optional[int] = None,       # windows at a time; None: the editor's `batch_size`, or 16
+    batch_size: Optional[int] = None,  # windows at a time; None: the editor's `batch_size`, or 16
     progress: bool = False,
     callback_on_step_end: Optional[Callable] = None,
-    detail: Optional[Image.Image] = None,   # the same picture, larger: what the editor is shown is cut from it
+    # the same picture, larger: what the editor is shown is cut from it
+    detail: Optional[Image.Image] = None,
 ) -> list:                      # of Edit, one a box
     "Edit the same picture in many boxes, each on its own, with the same noise."
     from tqdm.auto import tqdm
@@ -104,25 +114,36 @@ def edit_boxes(
     with tqdm(total=len(boxes), desc='editing', disable=not progress, leave=False) as bar:
         for start in range(0, len(boxes), batch_size):
             batch = boxes[start:start + batch_size]
-            windows, images, masks = zip(*(window_and_mask(image, box, editor.size, detail) for box in batch))
-            crops = _painted(editor, list(images), list(masks), prompt, seed=seed, num_inference_steps=num_inference_steps,
-                             guidance_scale=guidance_scale, callback_on_step_end=callback_on_step_end)
-            edits += [Edit(box, window, crop or image, broken=crop is None) for box, window, crop, image in zip(batch, windows, crops, images)]
+            windows, images, masks = zip(*(window_and_mask(image, box, editor.size, detail)
+                                           for box in batch))
+            crops = _painted(editor, list(images), list(masks), prompt, seed=seed,
+                             num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
+                             callback_on_step_end=callback_on_step_end)
+            edits += [Edit(box, window, crop or image, broken=crop is None)
+                      for box, window, crop, image in zip(batch, windows, crops, images)]
             bar.update(len(batch))
     return edits
 
 # %% ../../nbs/api/method/07_edits.ipynb #b8c7d2bb
 def check_editor(editor: Editor):
-    "Raises `ValueError` with what is missing: sizes, equal noise for every window, the same pixels for the same seed, a configuration that can be written down."
+    """Raises `ValueError` with what is missing: sizes, equal noise for every window, the same
+    pixels for the same seed, a configuration that can be written down."""
     def expect(ok, what):
-        if not ok: raise ValueError(f'expected of the editor {getattr(editor, "name", editor)!r}: {what}')
-    expect(isinstance(editor.name, str) and isinstance(editor.size, int) and editor.size > 0, 'a name and a size in pixels')
-    expect(isinstance(editor.config, dict) and json.dumps(editor.config), 'a config, a dict that JSON can hold')
-    image, mask = Image.linear_gradient('L').convert('RGB').resize((editor.size,) * 2), Image.new('L', (editor.size,) * 2)
+        if not ok:
+            raise ValueError(f'expected of the editor {getattr(editor, "name", editor)!r}: {what}')
+    expect(isinstance(editor.name, str) and isinstance(editor.size, int) and editor.size > 0,
+           'a name and a size in pixels')
+    expect(isinstance(editor.config, dict) and json.dumps(editor.config),
+           'a config, a dict that JSON can hold')
+    image, mask = (Image.linear_gradient('L').convert('RGB').resize((editor.size,) * 2),
+                   Image.new('L', (editor.size,) * 2))
     mask.paste(255, (editor.size // 4,) * 2 + (editor.size // 2,) * 2)
-    made = editor.fill([image, image], [mask, mask], 'a cat', seed=1, num_inference_steps=2, guidance_scale=2., callback_on_step_end=lambda *step: None)
+    made = editor.fill([image, image], [mask, mask], 'a cat', seed=1, num_inference_steps=2,
+                       guidance_scale=2., callback_on_step_end=lambda *step: None)
     expect(len(made) == 2 and None not in made, 'a picture of numbers for each window')
     expect(all(m.size == image.size and m.mode == 'RGB' for m in made), 'RGB pictures of its size')
     expect(made[0].tobytes() == made[1].tobytes(), 'the same noise for every window')
-    again = editor.fill([image, image], [mask, mask], 'a cat', seed=1, num_inference_steps=2, guidance_scale=2.)
-    expect(again[0].tobytes() == made[0].tobytes(), 'the same pixels for the same seed, watched or not')
+    again = editor.fill([image, image], [mask, mask], 'a cat', seed=1, num_inference_steps=2,
+                        guidance_scale=2.)
+    expect(again[0].tobytes() == made[0].tobytes(),
+           'the same pixels for the same seed, watched or not')

@@ -27,12 +27,14 @@ class Learner:
         lr: float = .003,
         entropy: float = 1.,            # weight of the bonus at the first step
         callbacks: tuple = (),
-        valid: torch.Tensor = None,     # (k m) bool: where there is a loss; elsewhere the probability is 0
+        # (k m) bool: where there is a loss; elsewhere the probability is 0
+        valid: torch.Tensor = None,
     ):
         self.network, self.features, self.losses, self.entropy = network, features, losses, entropy
         self.left_out = torch.zeros_like(losses, dtype=torch.bool) if valid is None else ~valid
         self.estimator, self.callbacks = estimator or Exact(), callbacks
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)      # fused: the update in one pass
+        # fused: the update in one pass
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
 
     def tell(self, event: str):     # a method of `Callback`
         "Call every callback at one of its moments."
@@ -64,7 +66,8 @@ Learner.look, Learner.fit = look, fit
 class Callback:
     "Does nothing at three moments."
     def before_fit(self, learner: Learner): "Before the first step."
-    def after_look(self, learner: Learner): "After the network's current choice is known; once more after the last step."
+    def after_look(self, learner: Learner):
+        "After the network's current choice is known; once more after the last step."
     def after_fit(self, learner: Learner): "At the end."
 
 class Recorder(Callback):
@@ -78,16 +81,21 @@ class Recorder(Callback):
         self.probabilities.append(learner.probabilities); self.expected.append(learner.expected)
 
 class GradientCheck(Callback):
-    "Refuses a run in which the network's parameters did not move, although there was something to choose."
+    """Refuses a run in which the network's parameters did not move, although there was something to
+    choose."""
     def before_fit(self, learner):
         "Remember every parameter."
         self.start = [p.detach().clone() for p in learner.network.parameters()]
 
     def after_fit(self, learner):
         "Raises `RuntimeError` for a parameter that stayed where it was."
-        self.moved = [bool((p != s).any()) for p, s in zip(learner.network.parameters(), self.start)]
-        choice = bool((learner.losses != learner.losses[:, :1]).any() and learner.features.any())      # one proposal, all equally good, or nothing seen: nothing to learn
-        if learner.estimator.learns and learner.step and choice and not all(self.moved): raise RuntimeError('no gradient reached some parameters of the region network; check the estimator')
+        self.moved = [bool((p != s).any())
+                      for p, s in zip(learner.network.parameters(), self.start)]
+        # one proposal, all equally good, or nothing seen: nothing to learn
+        choice = bool((learner.losses != learner.losses[:, :1]).any() and learner.features.any())
+        if learner.estimator.learns and learner.step and choice and not all(self.moved):
+            raise RuntimeError('no gradient reached some parameters of the region network; '
+                               'check the estimator')
 
 # %% ../../nbs/api/method/13_learner.ipynb #49f3d3d2
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Trajectory:
     probabilities: torch.Tensor     # (s k m) float
     chosen: torch.Tensor            # (s k) long, most probable proposal
     boxes: torch.Tensor             # (s k 4) long, XYXY pixels: the chosen boxes
-    terms: torch.Tensor             # (s k t) float, loss terms of the chosen boxes, in the order of `TERMS`
+    terms: torch.Tensor  # (s k t) float, loss terms of the chosen boxes, in the order of `TERMS`
     expected_loss: torch.Tensor     # (s) float, mean over anchors, in the table's units
 
     def __len__(self) -> int: return len(self.expected_loss)
@@ -106,7 +114,8 @@ def trajectory_of(recorder: Recorder, table: EditTable, config) -> Trajectory:
     probabilities = torch.stack(recorder.probabilities)
     chosen = probabilities.argmax(-1)
     k = torch.arange(chosen.shape[1]).expand_as(chosen)
-    return Trajectory(probabilities, chosen, table.boxes[k, chosen], torch.stack([table.terms[t][k, chosen] for t in TERMS], -1),
+    return Trajectory(probabilities, chosen, table.boxes[k, chosen],
+                      torch.stack([table.terms[t][k, chosen] for t in TERMS], -1),
                       (probabilities * table.loss(config)).sum(-1).mean(-1))
 
 # %% ../../nbs/api/method/13_learner.ipynb #48bd0e5b
@@ -116,14 +125,16 @@ def learn(
     table: EditTable,
     config,                     # `Config`: estimator, lr, learning_steps, lambdas
     callbacks: tuple = (),      # more of them
-    slopes: torch.Tensor = None,    # (k m m) float, of `surrogate_slopes`, where the estimator needs them
+    # (k m m) float, of `surrogate_slopes`, where the estimator needs them
+    slopes: torch.Tensor = None,
 ) -> Trajectory:
     "Learn to choose a proposal at each anchor."
     recorder = Recorder()
     losses = table.loss(config)
     if slopes is not None: slopes = slopes / spread(losses)[:, :, None]
-    learner = Learner(network, contrast(features), standardise(losses), ESTIMATORS[config.estimator](config.seed, slopes), config.lr,
-                      config.entropy, (recorder, GradientCheck(), *callbacks), table.valid)
+    learner = Learner(network, contrast(features), standardise(losses),
+                      ESTIMATORS[config.estimator](config.seed, slopes), config.lr, config.entropy,
+                      (recorder, GradientCheck(), *callbacks), table.valid)
     learner.fit(config.learning_steps)
     return trajectory_of(recorder, table, config)
 
@@ -136,7 +147,7 @@ def spread(
 
 def standardise(
     losses: torch.Tensor,       # (k m) float
-) -> torch.Tensor:              # (k m) float, each row of mean 0 and deviation 1 (0 where all are equal)
+) -> torch.Tensor:  # (k m) float, each row of mean 0 and deviation 1 (0 where all are equal)
     "Each anchor's losses in units of their own spread."
     centred = losses - losses[:, :1]        # equal losses become exactly zero
     return (centred - centred.mean(-1, keepdim=True)) / spread(losses)
@@ -150,4 +161,5 @@ def contrast(
     centred = features - features.mean(0, keepdim=True)
     if centred.std() <= 1e-4 * features.std(): centred = features
     size, largest = centred.std(), centred.abs().max()
-    return centred * (scale / (size if size > 1e-6 * largest else largest).clamp(min=1e-12))      # all alike: no deviation to go by
+    # all alike: no deviation to go by
+    return centred * (scale / (size if size > 1e-6 * largest else largest).clamp(min=1e-12))

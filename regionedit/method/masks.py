@@ -58,7 +58,9 @@ def paste_edit(
 ) -> Image.Image:           # RGB, size of `source`
     "Source with the edit inside the box; every pixel outside is the source's, bit for bit."
     w, h = window[2] - window[0], window[3] - window[1]
-    inside = edit.resize((w, h), Image.LANCZOS).crop((box[0] - window[0], box[1] - window[1], box[2] - window[0], box[3] - window[1]))
+    inside = edit.resize((w, h), Image.LANCZOS).crop((box[0] - window[0], box[1] - window[1],
+                                                      box[2] - window[0], box[3] - window[1]))
     result = source.copy()
-    result.paste(inside, box[:2], patch_mask(patches, box, source.size).crop(box) if patches else None)
+    result.paste(inside, box[:2], patch_mask(patches, box, source.size).crop(box) if patches
+                 else None)
     return result

@@ -28,7 +28,9 @@ def rank(
     s: torch.Tensor,    # (n) float, scores in anchor order
 ) -> torch.Tensor:      # (n) int: indices, best first; equal scores stay in anchor order
     "Order of the candidates. Raises `ValueError` if a score is not a number."
-    if s.isnan().any(): raise ValueError(f'expected a number for each candidate, got {s.tolist()}; a picture or a text has features that are not finite')
+    if s.isnan().any():
+        raise ValueError(f'expected a number for each candidate, got {s.tolist()}; '
+                         'a picture or a text has features that are not finite')
     return s.argsort(descending=True, stable=True)
 
 # %% ../../nbs/api/method/09_ranking.ipynb #285172e6
@@ -39,4 +41,5 @@ def source_evidence(
     source: str,            # word or phrase for what is edited (T_ROI)
 ) -> torch.Tensor:          # (n) float, -1..1
     "Is the source in the box? Cosine of its text with each box cut out, before any edit (ours)."
-    return clip.encode_images([image.crop(b) for b in boxes]).pooled @ clip.encode_texts([source])[0]
+    return (clip.encode_images([image.crop(b) for b in boxes]).pooled
+            @ clip.encode_texts([source])[0])

@@ -26,7 +26,8 @@ def patch_difference(
     "How far the mean colours of edit and source lie apart, in each patch of the box."
     w, h = edit.box[2] - edit.box[0], edit.box[3] - edit.box[1]
     cells = min(grid, w), min(grid, h)
-    before, after = (np.asarray(im.crop(edit.box).resize(cells, Image.BOX), np.float32) / 255 for im in (image, replace(edit, patches=None).paste(image)))
+    before, after = (np.asarray(im.crop(edit.box).resize(cells, Image.BOX), np.float32) / 255
+                     for im in (image, replace(edit, patches=None).paste(image)))
     return torch.from_numpy(np.square(after - before).mean(-1)).sqrt()
 
 def closed(mask: torch.Tensor) -> torch.Tensor:     # (h w) bool

@@ -18,11 +18,14 @@ def _ranked_centres(
     k: int,                         # anchors wanted
     size: tuple,                    # (width, height) of the picture, pixels
 ) -> torch.Tensor:                  # (gh*gw 2) float64, (x, y) pixels
-    "Centres of all patches, highest attention first. Raises `ValueError` if `k` anchors cannot be had."
+    """Centres of all patches, highest attention first. Raises `ValueError` if `k` anchors cannot be
+    had."""
     if attention_map.ndim != 2 or not torch.isfinite(attention_map).all():
-        raise ValueError(f'expected a finite map (gh gw), got shape {tuple(attention_map.shape)} or a value that is not finite; give Attention.mean')
+        raise ValueError(f'expected a finite map (gh gw), got shape {tuple(attention_map.shape)} '
+                         'or a value that is not finite; give Attention.mean')
     if not 1 <= k <= attention_map.numel():
-        raise ValueError(f'expected 1 to {attention_map.numel()} anchors (one a patch), got {k}; choose fewer or use a finer grid')
+        raise ValueError(f'expected 1 to {attention_map.numel()} anchors (one a patch), got {k}; '
+                         'choose fewer or use a finer grid')
     gh, gw = attention_map.shape
     order = attention_map.flatten().sort(descending=True, stable=True).indices
     x, y = (order % gw + .5) * size[0] / gw, (order // gw + .5) * size[1] / gh
@@ -34,7 +37,8 @@ def top_anchors(
     k: int,                         # anchors wanted
     size: tuple,                    # (width, height) of the picture, pixels
 ) -> torch.Tensor:                  # (k 2) float, (x, y) pixels, highest first
-    "Centres of the `k` patches of highest attention (LR 3.1). Raises `ValueError` if there are fewer patches."
+    """Centres of the `k` patches of highest attention (LR 3.1). Raises `ValueError` if there are
+    fewer patches."""
     return _ranked_centres(attention_map, k, size)[:k].float()
 
 # %% ../../nbs/api/method/03_regions.ipynb #a3ba94f6
@@ -44,10 +48,13 @@ def spread_anchors(
     size: tuple,                    # (width, height) of the picture, pixels
     min_distance: float = .2,       # share of the picture's shorter side
 ) -> torch.Tensor:                  # (k 2) float, (x, y) pixels, in the order chosen
-    "Highest first, none nearer than `min_distance` to one already chosen; the distance is halved while fewer than `k` are found."
-    if not 0 <= min_distance < float('inf'): raise ValueError(f'expected min_distance >= 0, got {min_distance}; 0.2 is the default')
+    """Highest first, none nearer than `min_distance` to one already chosen; the distance is halved
+    while fewer than `k` are found."""
+    if not 0 <= min_distance < float('inf'):
+        raise ValueError(f'expected min_distance >= 0, got {min_distance}; 0.2 is the default')
     centres, distance = _ranked_centres(attention_map, k, size), min_distance * min(size)
-    nearest, chosen = centres.new_full(centres.shape[:1], float('inf')), []     # distance of each patch to the nearest anchor
+    # distance of each patch to the nearest anchor
+    nearest, chosen = centres.new_full(centres.shape[:1], float('inf')), []
     while len(chosen) < k:
         free = (nearest >= distance - 1e-6).nonzero()
         if not len(free): distance /= 2; continue
@@ -64,8 +71,11 @@ def choose_anchors(
     method: str = 'spread',     # a name of `METHODS`
     k: int = 8,                 # anchors wanted
 ) -> torch.Tensor:              # (k 2) float, (x, y) pixels
-    "Anchors from the head-averaged attention. Raises `ValueError` for an unknown method or too large a `k`."
-    if method not in METHODS: raise ValueError(f"expected anchors {' or '.join(METHODS)}, got {method!r}; 'topk' is the paper's rule")
+    """Anchors from the head-averaged attention. Raises `ValueError` for an unknown method or too
+    large a `k`."""
+    if method not in METHODS:
+        raise ValueError(f"expected anchors {' or '.join(METHODS)}, got {method!r}; "
+                         "'topk' is the paper's rule")
     return METHODS[method](attention.mean, k, attention.size)
 
 # %% ../../nbs/api/method/03_regions.ipynb #3a0eb0d7
@@ -74,9 +84,12 @@ def proposal_sizes(
     min_size: float = .2,       # smallest side, share of the picture's shorter side
     max_size: float = .6,       # largest side, the same unit
 ) -> torch.Tensor:              # (m) float, ascending
-    "Box sizes that grow by a constant factor; a single one lies in the middle. Raises `ValueError` for sizes that are no sizes."
+    """Box sizes that grow by a constant factor; a single one lies in the middle. Raises
+    `ValueError` for sizes that are no sizes."""
     if m < 1 or not 0 < min_size <= max_size <= 1:
-        raise ValueError(f'expected m >= 1 and 0 < min_size <= max_size <= 1, got m={m}, min_size={min_size}, max_size={max_size}; 7, 0.2 and 0.6 are the defaults')
+        raise ValueError(f'expected m >= 1 and 0 < min_size <= max_size <= 1, got m={m}, '
+                         f'min_size={min_size}, max_size={max_size}; '
+                         '7, 0.2 and 0.6 are the defaults')
     exponent = torch.linspace(0, 1, m) if m > 1 else torch.tensor([.5])
     return min_size * (max_size / min_size) ** exponent
 
@@ -86,10 +99,13 @@ def propose(
     sizes: torch.Tensor,        # (m) float, share of the picture's shorter side
     size: tuple,                # (width, height) of the picture, pixels
     aspects: tuple = (1.,),     # width over height; a box keeps the area of its size's square
-) -> torch.Tensor:              # (k m 4) long, XYXY pixels, half-open; with several aspects (k m*a 4), those of one size together
+# (k m 4) long, XYXY pixels, half-open; with several aspects (k m*a 4), those of one size together
+) -> torch.Tensor:
     "Boxes centred on each anchor, squares by default, cut at the border, never empty."
-    stretch = torch.tensor([(a, 1 / a) for a in aspects], dtype=torch.double, device=sizes.device).sqrt()
-    side = (sizes.double()[:, None, None] * min(size) * stretch).flatten(0, 1).round().clamp(min=1)    # (m*a 2)
+    stretch = torch.tensor([(a, 1 / a) for a in aspects], dtype=torch.double,
+                           device=sizes.device).sqrt()
+    # (m*a 2)
+    side = (sizes.double()[:, None, None] * min(size) * stretch).flatten(0, 1).round().clamp(min=1)
     start = (anchors.double()[:, None] - side / 2 + .5).floor()                     # (k m 2)
     limit = torch.tensor(size, dtype=torch.double, device=start.device)
     low = torch.minimum(start, limit - 1).clamp(min=0)
@@ -116,11 +132,14 @@ def roi_features(
     pool: int = 7,              # side of the pooled square
     method: str = 'pool',       # 'pool' or 'align'
 ) -> torch.Tensor:              # (... d pool pool) float
-    "What the ViT sees in each box, pooled to one size (LR 3.1). Raises `ValueError` for an unknown method."
+    """What the ViT sees in each box, pooled to one size (LR 3.1). Raises `ValueError` for an
+    unknown method."""
     from torchvision.ops import roi_align, roi_pool
-    if method not in ('pool', 'align'): raise ValueError(f"expected roi 'pool' or 'align', got {method!r}; 'pool' is the paper's")
+    if method not in ('pool', 'align'):
+        raise ValueError(f"expected roi 'pool' or 'align', got {method!r}; 'pool' is the paper's")
     flat, (gh, gw) = boxes.reshape(-1, 4).long(), features.shape[1:]
-    if method == 'pool': out = roi_pool(features[None], [_to_cells(flat, size, (gh, gw)).to(features)], pool)
+    if method == 'pool':
+        out = roi_pool(features[None], [_to_cells(flat, size, (gh, gw)).to(features)], pool)
     else:
         scale = torch.tensor((gw / size[0], gh / size[1]) * 2, device=flat.device)
         out = roi_align(features[None], [(flat * scale).to(features)], pool, aligned=True)
@@ -128,7 +147,8 @@ def roi_features(
 
 # %% ../../nbs/api/method/03_regions.ipynb #0e722dec
 class RegionGenerator(nn.Module):
-    "Reads the features of an anchor's M boxes and prefers one of them (LR 3.1). Raises `ValueError` if the features have another shape."
+    """Reads the features of an anchor's M boxes and prefers one of them (LR 3.1). Raises
+    `ValueError` if the features have another shape."""
     def __init__(
         self,
         dim: int,               # d, width of the ViT's features
@@ -141,9 +161,11 @@ class RegionGenerator(nn.Module):
         self.expected = (num_proposals, dim, pool, pool)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.convolutions = nn.Sequential(nn.Conv2d(num_proposals * dim, hidden, 3, padding=1), nn.ReLU(),
-                                              nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU())
-            self.linears = nn.Sequential(nn.Flatten(), nn.Linear(hidden * pool**2, hidden), nn.ReLU(), nn.Linear(hidden, num_proposals))
+            self.convolutions = nn.Sequential(nn.Conv2d(num_proposals * dim, hidden, 3, padding=1),
+                                              nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=1),
+                                              nn.ReLU())
+            self.linears = nn.Sequential(nn.Flatten(), nn.Linear(hidden * pool**2, hidden),
+                                         nn.ReLU(), nn.Linear(hidden, num_proposals))
 
     def forward(
         self,
@@ -151,5 +173,6 @@ class RegionGenerator(nn.Module):
     ) -> torch.Tensor:              # (k m) float, logits
         "Preference for each proposal of each anchor."
         if features.shape[1:] != self.expected:
-            raise ValueError(f'expected features (k, {", ".join(map(str, self.expected))}), got {tuple(features.shape)}; pool them with roi_features')
+            raise ValueError(f'expected features (k, {", ".join(map(str, self.expected))}), '
+                             f'got {tuple(features.shape)}; pool them with roi_features')
         return self.linears(self.convolutions(features.flatten(1, 2)))

@@ -34,7 +34,8 @@ class Candidate:
     @property
     def similarities(self) -> tuple:
         "Those of which the score is made."
-        return (self.s_t2i, self.s_i2i) if self.s_src is None else (self.s_t2i, self.s_i2i, self.s_src)
+        return (self.s_t2i, self.s_i2i) if self.s_src is None else (self.s_t2i, self.s_i2i,
+                                                                    self.s_src)
 
     @property
     def image(self) -> Image.Image:
@@ -43,7 +44,9 @@ class Candidate:
 
     def facts(self) -> dict:
         "What goes into result.json."
-        return {k: getattr(self, k) for k in ('box', 'anchor', 'score', 's_t2i', 's_i2i', 's_src', 'losses') if k != 's_src' or self.s_src is not None}
+        return {k: getattr(self, k)
+                for k in ('box', 'anchor', 'score', 's_t2i', 's_i2i', 's_src', 'losses')
+                if k != 's_src' or self.s_src is not None}
 
 # %% ../../nbs/api/method/15_result.ipynb #4e9497ef
 @dataclass(frozen=True)
@@ -83,10 +86,12 @@ class EditResult:
 
     @property
     def num_edits(self) -> int:
-        "Distinct images asked of the editor: candidates are entries of the table, so nothing is edited twice."
+        """Distinct images asked of the editor: candidates are entries of the table, so nothing is
+        edited twice."""
         return self.table.num_edits
 
     @property
     def left_out(self) -> list:
-        "(anchor, proposal) of each that was edited and has a loss that is not a number; see `EditTable.valid`."
+        """(anchor, proposal) of each that was edited and has a loss that is not a number; see
+        `EditTable.valid`."""
         return [tuple(i) for i in (self.table.known & ~self.table.valid).nonzero().tolist()]

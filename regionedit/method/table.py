@@ -49,14 +49,18 @@ class EditTable:
 
     @property
     def valid(self) -> torch.Tensor:            # (k m) bool
-        "Where every term and every similarity is finite; other proposals are left out of the choice."
+        """Where every term and every similarity is finite; other proposals are left out of the
+        choice."""
         asked = [] if self.s_src is None else [self.s_src]
         return torch.stack([*self.terms.values(), self.s_t2i, self.s_i2i, *asked]).isfinite().all(0)
 
     def loss(self, config) -> torch.Tensor:     # (k m) float
-        "LR eq. 3: the weighted sum of the terms, less the evidence for the source. Where it is no number, the worst of the anchor's others, 0 if there are none."
-        loss = sum(getattr(config, f'lambda_{t}') * self.terms[t] for t in TERMS) - self.evidence(config)
-        worst = loss.masked_fill(~self.valid, -torch.inf).amax(-1, keepdim=True).nan_to_num(neginf=0.)
+        """LR eq. 3: the weighted sum of the terms, less the evidence for the source. Where it is no
+        number, the worst of the anchor's others, 0 if there are none."""
+        loss = (sum(getattr(config, f'lambda_{t}') * self.terms[t] for t in TERMS)
+                - self.evidence(config))
+        worst = loss.masked_fill(~self.valid, -torch.inf).amax(-1, keepdim=True).nan_to_num(
+            neginf=0.)
         return torch.where(self.valid, loss, worst)
 
     def score(self, config) -> torch.Tensor:    # (k m) float
@@ -65,12 +69,14 @@ class EditTable:
 
     def evidence(self, config):                 # (k m) float, or 0
         "How much the source's being in the box counts."
-        return config.source_weight * self.s_src if config.source_weight and self.s_src is not None else 0.
+        return (config.source_weight * self.s_src if config.source_weight and self.s_src is not None
+                else 0.)
 
 # %% ../../nbs/api/method/10_table.ipynb #4a570c81
 def _repr_png_(self) -> bytes:
     from matplotlib.figure import Figure
-    figure, buffer = Figure(figsize=(7, .6 + .22 * len(self.index)), layout='constrained'), io.BytesIO()
+    figure, buffer = (Figure(figsize=(7, .6 + .22 * len(self.index)), layout='constrained'),
+                      io.BytesIO())
     for ax, name in zip(figure.subplots(1, len(TERMS), sharey=True), TERMS):
         figure.colorbar(ax.imshow(self.terms[name].cpu().numpy(), aspect='auto'), ax=ax)
         best = self.terms[name].masked_fill(~self.valid, torch.inf).argmin(1)
@@ -83,7 +89,8 @@ EditTable._repr_png_ = _repr_png_
 
 # %% ../../nbs/api/method/10_table.ipynb #cda08425
 class EditCache(dict):
-    "Edits by everything that decides their pixels; keeps the `limit` newest and counts what it was asked for."
+    """Edits by everything that decides their pixels; keeps the `limit` newest and counts what it
+    was asked for."""
     def __init__(self, limit: int = 512):
         super().__init__()
         self.limit, self.hits, self.misses = limit, 0, 0
@@ -95,7 +102,8 @@ class EditCache(dict):
 def edit_key(image: Image.Image, editor: Editor, prompt: str, seed: int, steps, scale) -> str:
     "All of an edit's circumstances except its box, as one string."
     pixels = hashlib.sha256(image.tobytes()).hexdigest()
-    return json.dumps([pixels, image.size, editor.name, editor.config, prompt, seed, steps, scale], sort_keys=True, default=str)
+    return json.dumps([pixels, image.size, editor.name, editor.config, prompt, seed, steps, scale],
+                      sort_keys=True, default=str)
 
 # %% ../../nbs/api/method/10_table.ipynb #4f35d5f2
 def cached_edits(
@@ -103,11 +111,13 @@ def cached_edits(
     num_inference_steps=None, guidance_scale=None, detail=None, mask='box', **kwargs,
 ) -> tuple:             # of Edit, one a box, in order
     "Edits of distinct boxes, made only where the cache has none."
-    base = edit_key(image if detail is None else detail, editor, prompt, seed, num_inference_steps, guidance_scale), image.size
+    base = edit_key(image if detail is None else detail, editor, prompt, seed, num_inference_steps,
+                    guidance_scale), image.size
     known = {b: cache[base, b] for b in boxes if (base, b) in cache}
     missing = [b for b in boxes if b not in known]
     cache.hits, cache.misses = cache.hits + len(known), cache.misses + len(missing)
-    made = edit_boxes(editor, image, missing, prompt, seed, num_inference_steps, guidance_scale, detail=detail, **kwargs) if missing else []
+    made = edit_boxes(editor, image, missing, prompt, seed, num_inference_steps, guidance_scale,
+                      detail=detail, **kwargs) if missing else []
     for box, edit in zip(missing, made): known[box] = cache[base, box] = edit
     return tuple(refine(known[b], image) if mask == 'patches' else known[b] for b in boxes)
 
@@ -116,10 +126,19 @@ def check_numbers(table: EditTable) -> EditTable:
     "Warn of proposals that are left out. Raises `ValueError` if that is all of them."
     count, left_out = table.known.sum().item(), (table.known & ~table.valid).sum().item()
     broken = sum(e.broken for e in table.edits)
-    if broken and broken == len(table.edits): raise ValueError(f'expected of the editor pixels that are numbers, got NaN or infinity in all {broken} edits; load it in torch.float32, and if it is already, its weights are damaged: fetch them again')
-    if left_out == count: raise ValueError(f'expected losses that are numbers, got NaN or infinity for all {count} proposals; load the models in torch.float32')
-    why = f' ({broken} of {len(table.edits)} edits have pixels that are not numbers)' if broken else ''
-    if left_out: warnings.warn(f'{left_out} of {count} proposals have a loss that is not a number and are left out{why}; if there are many, load the models in torch.float32', Note, stacklevel=3)
+    if broken and broken == len(table.edits):
+        raise ValueError('expected of the editor pixels that are numbers, got NaN or infinity in '
+                         f'all {broken} edits; load it in torch.float32, and if it is already, '
+                         'its weights are damaged: fetch them again')
+    if left_out == count:
+        raise ValueError(f'expected losses that are numbers, got NaN or infinity for all {count} '
+                         'proposals; load the models in torch.float32')
+    why = (f' ({broken} of {len(table.edits)} edits have pixels that are not numbers)' if broken
+           else '')
+    if left_out:
+        warnings.warn(f'{left_out} of {count} proposals have a loss that is not a number and are '
+                      f'left out{why}; if there are many, load the models in torch.float32', Note,
+                      stacklevel=3)
     return table
 
 # %% ../../nbs/api/method/10_table.ipynb #bb2da479
@@ -140,7 +159,8 @@ def loss_terms(
 ) -> dict:                  # term -> (n) float
     "The three losses of each edit (LR 3.2)."
     before, after = pooled[0], pooled[1:]
-    return dict(clip=clip_loss(after, text), dir=direction_loss(after, before, text, source_text), str=structure_loss(tokens[1:], tokens[0]))
+    return dict(clip=clip_loss(after, text), dir=direction_loss(after, before, text, source_text),
+                str=structure_loss(tokens[1:], tokens[0]))
 
 def measure(
     clip,                   # `regionedit.method.clip.Clip`
@@ -154,7 +174,8 @@ def measure(
     _, s_t2i, s_i2i = scores(pictures.pooled[1:], pictures.tokens[1:], pictures.tokens[0], text)
     broken = torch.tensor([e.broken for e in edits], device=s_t2i.device)
     def marked(values): return values.masked_fill(broken, torch.nan)
-    return {t: marked(v) for t, v in loss_terms(pictures.pooled, pictures.tokens, text, source_text).items()}, marked(s_t2i), marked(s_i2i)
+    return {t: marked(v) for t, v in loss_terms(pictures.pooled, pictures.tokens, text,
+                                                source_text).items()}, marked(s_t2i), marked(s_i2i)
 
 # %% ../../nbs/api/method/10_table.ipynb #87633781
 @torch.no_grad()
@@ -173,10 +194,13 @@ def fill_table(
 ) -> EditTable:
     "Edit each distinct box once and measure it (LR 3.2; the table itself is ours)."
     unique, index = distinct(boxes)
-    edits = cached_edits(editor, image, unique, prompt, seed, EditCache() if cache is None else cache, num_inference_steps, guidance_scale,
-                         detail, mask, progress=progress, callback_on_step_end=callback_on_step_end)
+    edits = cached_edits(editor, image, unique, prompt, seed,
+                         EditCache() if cache is None else cache, num_inference_steps,
+                         guidance_scale, detail, mask, progress=progress,
+                         callback_on_step_end=callback_on_step_end)
     terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
-    return check_numbers(EditTable(boxes, index, edits, {t: v[index] for t, v in terms.items()}, s_t2i[index], s_i2i[index]))
+    return check_numbers(EditTable(boxes, index, edits, {t: v[index] for t, v in terms.items()},
+                                   s_t2i[index], s_i2i[index]))
 
 # %% ../../nbs/api/method/10_table.ipynb #975cd799
 def with_evidence(
@@ -187,4 +211,5 @@ def with_evidence(
     "The table with what CLIP sees of the source in each box that was edited, if that counts."
     if not config.source_weight: return table
     seen = source_evidence(clip, image, [e.box for e in table.edits], source)
-    return replace(table, s_src=torch.cat([seen, seen.new_full((1,), torch.nan)])[table.index])      # -1 is the last: NaN
+    # -1 is the last: NaN
+    return replace(table, s_src=torch.cat([seen, seen.new_full((1,), torch.nan)])[table.index])

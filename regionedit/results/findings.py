@@ -30,14 +30,16 @@ def check_box(
     try: x0, y0, x1, y1 = box = tuple(int(v) for v in box)
     except (TypeError, ValueError): box = None
     if box is None or not (0 <= x0 < x1 <= size[0] and 0 <= y0 < y1 <= size[1]):
-        raise ValueError(f'expected {name} as (x0, y0, x1, y1) inside a picture of {size[0]} x {size[1]}, got {shown(box)}; right and lower edge are not included')
+        raise ValueError(f'expected {name} as (x0, y0, x1, y1) inside a picture of {size[0]} x '
+                         f'{size[1]}, got {shown(box)}; right and lower edge are not included')
     return box
 
 def attention_gain(
     attention: torch.Tensor,    # (gh gw)
     box: tuple, size: tuple,    # XYXY; (width, height)
 ) -> float:                     # 1: as much as anywhere
-    "Share of the attention in a box over the share of patches in it; NaN for a box without a patch's centre."
+    """Share of the attention in a box over the share of patches in it; NaN for a box without a
+    patch's centre."""
     gh, gw = attention.shape
     x, y = (torch.arange(gw) + .5) * size[0] / gw, (torch.arange(gh) + .5) * size[1] / gh
     inside = ((box[1] <= y) & (y < box[3]))[:, None] & ((box[0] <= x) & (x < box[2]))
@@ -53,15 +55,20 @@ def geometry(
     def area(b): return (b[2] - b[0]) * (b[3] - b[1])
     shared = max(0, min(box[2], x1) - max(box[0], x0)) * max(0, min(box[3], y1) - max(box[1], y0))
     hits = [contains(truth, c.anchor) for c in result.candidates]
-    return dict(anchors_hit=sum(hits) / len(hits), attention_gain=attention_gain(result.attention, truth, result.source_image.size),
-                iou=box_iou(box, truth), covered=shared / area(truth), size=area(box) / area(truth), background=1 - shared / area(box))
+    return dict(anchors_hit=sum(hits) / len(hits),
+                attention_gain=attention_gain(result.attention, truth, result.source_image.size),
+                iou=box_iou(box, truth), covered=shared / area(truth), size=area(box) / area(truth),
+                background=1 - shared / area(box))
 
 def own_numbers(result: EditResult) -> dict:
     "What candidates and table say by themselves."
     best, all_ = result.candidates[0], result.candidates
-    before, after = (torch.frombuffer(bytearray(im.crop(best.box).tobytes()), dtype=torch.uint8).float() for im in (result.source_image, best.image))
+    before, after = (torch.frombuffer(bytearray(im.crop(best.box).tobytes()),
+                                      dtype=torch.uint8).float()
+                     for im in (result.source_image, best.image))
     return dict(change=(after - before).abs().mean().item() / 255, moved=1 - best.losses['dir'],
-                text_lost=max(c.s_t2i for c in all_) - best.s_t2i, source_lost=max(c.s_i2i for c in all_) - best.s_i2i)
+                text_lost=max(c.s_t2i for c in all_) - best.s_t2i,
+                source_lost=max(c.s_i2i for c in all_) - best.s_i2i)
 
 # %% ../../nbs/api/results/04_findings.ipynb #d486d717
 def leads(
@@ -79,7 +86,8 @@ def box_similarity(
     texts: list,
 ) -> torch.Tensor:          # (n t)
     "CLIP's cosine of what is in each box with each text."
-    return clip.encode_images([im.crop(b) for im, b in zip(images, boxes)]).pooled @ clip.encode_texts(texts).T
+    return (clip.encode_images([im.crop(b) for im, b in zip(images, boxes)]).pooled
+            @ clip.encode_texts(texts).T)
 
 # %% ../../nbs/api/results/04_findings.ipynb #4b3ea3ba
 def texts_of(result: EditResult, others: tuple = ()) -> list:
@@ -98,8 +106,9 @@ def clip_numbers(
     drawn = leads(box_similarity(clip, [e.paste(source) for e in edits], boxes, texts), 0)
     prompt, name = clip.encode_texts(texts[:2])
     near = [d for d, b in zip(drawn.tolist(), boxes) if truth and box_iou(b, truth) >= .5]
-    return dict(source_seen=seen[0].item(), source_anywhere=seen.max().item(), texts=(prompt @ name).item(),
-                drawn=drawn[boxes.index(result.box)].item(), drawn_best=drawn.max().item(), **(dict(drawn_near=max(near)) if near else {}))
+    return dict(source_seen=seen[0].item(), source_anywhere=seen.max().item(),
+                texts=(prompt @ name).item(), drawn=drawn[boxes.index(result.box)].item(),
+                drawn_best=drawn.max().item(), **(dict(drawn_near=max(near)) if near else {}))
 
 # %% ../../nbs/api/results/04_findings.ipynb #757650eb
 @dataclass(frozen=True)
@@ -124,13 +133,17 @@ def _leads_in(clip, result: EditResult, edit: Edit, others: tuple) -> dict:
 def learned_look(clip, result: EditResult, others: tuple = ()) -> Look:
     "The method's own box; no edit is made."
     c = result.candidates[0]
-    return Look('learned', c.box, c.edit, c.score, c.s_t2i, c.s_i2i, c.losses, **_leads_in(clip, result, c.edit, others))
+    return Look('learned', c.box, c.edit, c.score, c.s_t2i, c.s_i2i, c.losses,
+                **_leads_in(clip, result, c.edit, others))
 
 # %% ../../nbs/api/results/04_findings.ipynb #343e30b8
 def _fill(editor, result: EditResult, boxes: torch.Tensor, work: Image.Image):
-    "The table of these boxes (k m 4), pixels of the working copy, with the result's noise and settings."
+    """The table of these boxes (k m 4), pixels of the working copy, with the result's noise and
+    settings."""
     c = result.config
-    table = fill_table(work, boxes, result.prompt, result.source, editor.editor, editor.clip, c.seed, editor.cache, c.num_inference_steps, c.guidance_scale, detail=result.source_image)
+    table = fill_table(work, boxes, result.prompt, result.source, editor.editor, editor.clip,
+                       c.seed, editor.cache, c.num_inference_steps, c.guidance_scale,
+                       detail=result.source_image)
     return with_evidence(table, editor.clip, work, result.source, c)
 
 def look_at(
@@ -145,7 +158,9 @@ def look_at(
     table = _fill(editor, result, torch.tensor([[scale_box(box, picture.size, work.size)]]), work)
     made = table.edits[0]
     edit = Edit(box, scale_box(made.window, work.size, picture.size), made.crop)
-    return Look(name, box, edit, table.score(config).item(), table.s_t2i.item(), table.s_i2i.item(), {t: v.item() for t, v in table.terms.items()}, **_leads_in(editor.clip, result, edit, others))
+    return Look(name, box, edit, table.score(config).item(), table.s_t2i.item(), table.s_i2i.item(),
+                {t: v.item() for t, v in table.terms.items()},
+                **_leads_in(editor.clip, result, edit, others))
 
 def best_at(
     editor, result: EditResult,
@@ -154,19 +169,26 @@ def best_at(
     "The proposal that the losses prefer at an anchor of one's own: one edit a proposal."
     picture, config, work = result.source_image, result.config, working_copy(result.source_image)
     at = torch.tensor([anchor]) * torch.tensor(work.size) / torch.tensor(picture.size)
-    table = _fill(editor, result, propose(at, proposal_sizes(config.num_proposals, config.min_size, config.max_size), work.size), work)
-    return scale_box(tuple(table.boxes[0, table.loss(config)[0].argmin()].tolist()), work.size, picture.size)
+    table = _fill(editor, result,
+                  propose(at,
+                          proposal_sizes(config.num_proposals, config.min_size, config.max_size),
+                          work.size), work)
+    return scale_box(tuple(table.boxes[0, table.loss(config)[0].argmin()].tolist()), work.size,
+                     picture.size)
 
 # %% ../../nbs/api/results/04_findings.ipynb #eaebb005
 def numbers_of(
     result: EditResult,
     truth: Optional[tuple] = None,      # XYXY: the true box, where it is known
     clip=None, others: tuple = (),      # with a CLIP, what it sees in the boxes
-    true_look: Optional[Look] = None, own_look: Optional[Look] = None,  # edits in the true box, in one's own
+    # edits in the true box, in one's own
+    true_look: Optional[Look] = None, own_look: Optional[Look] = None,
 ) -> dict:                              # name -> number; what cannot be known is not in it
-    "Every number that the rules may ask for. Raises `ValueError` for a true box outside the picture."
+    """Every number that the rules may ask for. Raises `ValueError` for a true box outside the
+    picture."""
     found = own_numbers(result)
-    if truth is not None: found |= geometry(result, check_box(truth, result.source_image.size, 'truth'))
+    if truth is not None:
+        found |= geometry(result, check_box(truth, result.source_image.size, 'truth'))
     if clip is not None: found |= clip_numbers(clip, result, others, truth)
     for name, look in (('drawn_true', true_look), ('drawn_own', own_look)):
         if look is not None: found[name] = look.drawn
