@@ -21,7 +21,8 @@ from ..method.core import ModelNotAvailable
 def quiet():
     "No progress bars of transformers and diffusers inside, and no warnings of diffusers."
     import diffusers.utils.logging as one, transformers.utils.logging as two
-    shown, level = [library for library in (one, two) if library.is_progress_bar_enabled()], one.get_verbosity()
+    shown, level = ([library for library in (one, two) if library.is_progress_bar_enabled()],
+                    one.get_verbosity())
     one.set_verbosity_error()
     for library in shown: library.disable_progress_bar()
     try: yield
@@ -69,8 +70,8 @@ def check_paints(
     import diffusers
     why = 'which cannot paint into a mask' if hasattr(diffusers, name) else (
         f'which diffusers {diffusers.__version__} does not know')
-    raise ValueError(f'expected a model that paints a text into a mask, {where} is a {name}, {why}; '
-                     'name an inpainting model, or upgrade diffusers')
+    raise ValueError(f'expected a model that paints a text into a mask, {where} is a {name}, '
+                     f'{why}; name an inpainting model, or upgrade diffusers')
 
 # %% ../../nbs/api/editors/00_loading.ipynb #d2b90e12
 def named(*functions) -> set:       # of str
@@ -103,7 +104,8 @@ def reading(
     except Exception as error:      # a cut file, a part of another model
         if 'memory' in str(error).lower(): raise
         raise ModelNotAvailable(
-            f'expected {what} in {where}, could not read it ({" ".join(str(error).split())[:200]}); '
+            f'expected {what} in {where}, could not read it '
+            f'({" ".join(str(error).split())[:200]}); '
             'fetch it again, give another folder, or use the preset "pocket"') from error
 
 # %% ../../nbs/api/editors/00_loading.ipynb #5711cf6b
@@ -114,7 +116,8 @@ def load_part(
     device: str = 'cpu',
     variant: Optional[str] = None,  # of the weights' files, where the part has it: 'fp16'
 ):
-    "One component of a checkpoint in diffusers' layout, safetensors only. Raises `ModelNotAvailable`."
+    """One component of a checkpoint in diffusers' layout, safetensors only. Raises
+    `ModelNotAvailable`."""
     import torch
     dtype, given = dtype or torch.float32, dict(local_files_only=True)
     if variant and any((folder/part).glob(f'*.{variant}*')): given['variant'] = variant

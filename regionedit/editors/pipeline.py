@@ -12,7 +12,8 @@ from typing import Optional
 
 import torch
 
-from .loading import check_paints, inpainting_class, named, quiet, read_index, reading
+from .loading import (check_paints, inpainting_class, named, quiet, read_index,
+                                        reading)
 from ..method.core import to_images
 from ..method.edits import register_editor
 
@@ -24,7 +25,8 @@ def working_size(pipe) -> int:      # pixels
     return cells * pipe.vae_scale_factor
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #3429cefd
-MEMORY = ('attention_slicing', 'vae_slicing', 'vae_tiling', 'model_cpu_offload', 'sequential_cpu_offload')
+MEMORY = ('attention_slicing', 'vae_slicing', 'vae_tiling', 'model_cpu_offload',
+          'sequential_cpu_offload')
 
 def save_memory(
     pipe,
@@ -33,12 +35,18 @@ def save_memory(
 ):
     "Bring a pipeline to its device, with these switches on. Raises `ValueError`."
     for name in names:
-        if name not in MEMORY: raise ValueError(f'expected memory to be names out of {", ".join(MEMORY)}, got {name!r}')
+        if name not in MEMORY:
+            raise ValueError('expected memory to be names out of '
+                             f'{", ".join(MEMORY)}, got {name!r}')
     try:
         for name in names:
             if name.startswith('vae_'): getattr(pipe.vae, name.replace('vae', 'enable'))()
-            else: getattr(pipe, f'enable_{name}')(**dict(device=device) if name.endswith('offload') else {})
-    except (ImportError, RuntimeError, AttributeError) as error: raise ValueError(f'expected {name} to be possible here, {" ".join(str(error).split())[:200]}; leave it out') from None
+            else:
+                getattr(pipe, f'enable_{name}')(**dict(device=device) if name.endswith('offload')
+                                                else {})
+    except (ImportError, RuntimeError, AttributeError) as error:
+        raise ValueError(f'expected {name} to be possible here, '
+                         f'{" ".join(str(error).split())[:200]}; leave it out') from None
     if not any(name.endswith('offload') for name in names): pipe.to(device)
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #9c1d958d
@@ -54,23 +62,26 @@ class PipelineEditor:
         self, pipe,
         weights: str = '',              # for reports
         windows_per_pass: int = 1,
-        **call,                         # the pipeline's arguments: num_inference_steps, guidance_scale, strength, ...
+        **call,  # the pipeline's arguments: num_inference_steps, guidance_scale, strength, ...
     ):
         self.pipe, self.call, self.batch_size = pipe, call, windows_per_pass
         self.size = working_size(pipe)
         pipe.set_progress_bar_config(disable=True)
-        self.config = dict(pipeline=type(pipe).__name__, scheduler=type(pipe.scheduler).__name__, weights=weights, dtype=str(pipe.dtype),
+        self.config = dict(pipeline=type(pipe).__name__, scheduler=type(pipe.scheduler).__name__,
+                           weights=weights, dtype=str(pipe.dtype),
                            windows_per_pass=windows_per_pass, **call)
 
     @property
     def tokenizer(self):
         "The pipeline's that reads most, so that a prompt it cuts can be told; None without one."
-        found = [t for name, t in self.pipe.components.items() if name.startswith('tokenizer') and t]
+        found = [t for name, t in self.pipe.components.items() if name.startswith('tokenizer')
+                 and t]
         return max(found, key=lambda t: t.model_max_length, default=None)
 
     @classmethod
     def arguments(cls, folder: Path) -> set:    # of str
-        "What the editor of a folder can be told: its own arguments and those of its pipeline's call."
+        """What the editor of a folder can be told: its own arguments and those of its pipeline's
+        call."""
         index = read_index(Path(folder)/'model_index.json')
         check_paints(index, folder)
         call = set(signature(inpainting_class(index['_class_name']).__call__).parameters)
@@ -84,32 +95,39 @@ class PipelineEditor:
         memory: tuple = (),             # of `MEMORY`
         **kwargs,
     ) -> 'PipelineEditor':
-        "Load a pipeline from a folder, safetensors only. Raises `ModelNotAvailable` or `ValueError`."
+        """Load a pipeline from a folder, safetensors only. Raises `ModelNotAvailable` or
+        `ValueError`."""
         pipe = load_pipeline(Path(folder), dtype, variant)
         save_memory(pipe, (memory,) if isinstance(memory, str) else tuple(memory), device)
         return cls(pipe, weights=str(folder), **kwargs)
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #705173b8
 def load_pipeline(folder: Path, dtype: torch.dtype, variant: Optional[str] = None):
-    "The inpainting pipeline for a checkpoint, without its safety checker. Raises `ModelNotAvailable` or `ValueError`."
+    """The inpainting pipeline for a checkpoint, without its safety checker. Raises
+    `ModelNotAvailable` or `ValueError`."""
     index = read_index(folder/'model_index.json')
     check_paints(index, folder)
     unsafe = dict(safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     with reading('an inpainting checkpoint', folder):
         return inpainting_class(index['_class_name']).from_pretrained(
-            folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **unsafe)
+            folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
+            **unsafe)
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #b566ebda
-def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None, callback_on_step_end=None):
+def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
+          callback_on_step_end=None):
     "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
-    given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, callback_on_step_end=None if callback_on_step_end is None else
-                 lambda pipe, step, t, values: callback_on_step_end(pipe, step, t, values) or {})
+    given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
+                 callback_on_step_end=None if callback_on_step_end is None
+                 else lambda pipe, step, t, values: callback_on_step_end(pipe, step, t, values)
+                 or {})
     call, filled = dict(self.call, **{k: v for k, v in given.items() if v is not None}), []
     for start in range(0, len(images), self.batch_size):
         part = slice(start, start + self.batch_size)
         count = len(images[part])
         with quiet(): made = self.pipe(
-            prompt=[prompt] * count, image=images[part], mask_image=masks[part], height=self.size, width=self.size, output_type='pt',
+            prompt=[prompt] * count, image=images[part], mask_image=masks[part], height=self.size,
+            width=self.size, output_type='pt',
             generator=[torch.Generator().manual_seed(seed) for _ in range(count)], **call)
         filled += to_images(made.images)
     return filled

@@ -136,7 +136,8 @@ def find_folder(
     if folder.is_dir() and not missing:
         auto = variant == 'auto'
         return folder, weights_variant(folder, None if auto else variant, '' if auto else folder)
-    reason = f"found no {' and no '.join(missing)} there" if folder.is_dir() else 'found no folder there'
+    reason = (f"found no {' and no '.join(missing)} there" if folder.is_dir()
+              else 'found no folder there')
     raise not_available(f'{layout.what} in {folder}', reason,
                         [f'{Card(layout.example, kind).command} --local-dir FOLDER'])
 
@@ -166,7 +167,8 @@ def ask(
     if card.kind == 'editor': check_paints(read_index(Path(first)), card.repo)
     folder = _download(card, **given) if card.kind == 'editor' else Path(
         snapshot_download(card.repo, **card.patterns, **given))
-    if missing := missing_files(folder, card.kind): raise FileNotFoundError(f'it has no {missing[0]}')
+    if missing := missing_files(folder, card.kind):
+        raise FileNotFoundError(f'it has no {missing[0]}')
     return folder, weights_variant(folder, card.variant, card.repo)
 
 # %% ../../nbs/api/models/00_hub.ipynb #90b1f6aa
@@ -196,14 +198,15 @@ def find_models(
     cards: list,                        # of Card
     local_files_only: bool = False,     # look in the cache only
 ) -> list:                              # of (Path, variant), complete
-    "Public models, fetched if need be. Raises `ModelNotAvailable`, or `ValueError` for a wrong kind."
+    """Public models, fetched if need be. Raises `ModelNotAvailable`, or `ValueError` for a wrong
+    kind."""
     from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError
     found, lacking = {}, []
     for card in cards:
         try: found[card] = ask(card, local_files_only=True)
         except (OSError, EntryNotFoundError) as error: lacking.append((card, error))
-    for card, lack in sorted(lacking, key=lambda pair: pair[0].kind != 'editor'):      # the index first
+    for card, lack in sorted(lacking, key=lambda pair: pair[0].kind != 'editor'):  # the index first
         try: found[card] = ask(card, local_files_only)
         except Exception as error:      # no network, a full disk, a connection that breaks
             if isinstance(error, ValueError) and not isinstance(error, OSError): raise
@@ -238,5 +241,6 @@ def find_model(
     local_files_only: bool = False,
 ) -> tuple:                             # Path, variant
     "A complete model on this machine. Raises `ModelNotAvailable`."
-    if not isinstance(source, Card) and not hub_id(source): return find_folder(source, kind, variant)
+    if not isinstance(source, Card) and not hub_id(source):
+        return find_folder(source, kind, variant)
     return find_models([as_card(source, kind, revision, variant)], local_files_only)[0]

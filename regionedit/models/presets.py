@@ -20,25 +20,44 @@ from .hub import Card, as_card, find_folder, find_models, hub_id
 
 # %% ../../nbs/api/models/02_presets.ipynb #9f1be851
 VITS = {
-    'dino-vitb16': Card('timm/vit_base_patch16_224.dino', 'vit', 'Apache-2.0', 343, '3ca4284a1d2db6ac0fc1a7e24e71ee0643260ec2'),     # the paper's (LR 3.1)
-    'dino-vitb8': Card('timm/vit_base_patch8_224.dino', 'vit', 'Apache-2.0', 343, '943c780d9dd8362269b2abcb1cb83b984a6d229e'),       # the released code's
-    'dino-vits8': Card('timm/vit_small_patch8_224.dino', 'vit', 'Apache-2.0', 87, '1e26d402048865ad71f26f814c0d9f691254db37'),
-    'dinov2-vitb14': Card('timm/vit_base_patch14_dinov2.lvd142m', 'vit', 'Apache-2.0', 346, '117371543cc3adbf9bda0dbd93a85577e9f362a7')}
+    # the paper's (LR 3.1)
+    'dino-vitb16': Card('timm/vit_base_patch16_224.dino', 'vit', 'Apache-2.0', 343,
+                        '3ca4284a1d2db6ac0fc1a7e24e71ee0643260ec2'),
+    # the released code's
+    'dino-vitb8': Card('timm/vit_base_patch8_224.dino', 'vit', 'Apache-2.0', 343,
+                       '943c780d9dd8362269b2abcb1cb83b984a6d229e'),
+    'dino-vits8': Card('timm/vit_small_patch8_224.dino', 'vit', 'Apache-2.0', 87,
+                       '1e26d402048865ad71f26f814c0d9f691254db37'),
+    'dinov2-vitb14': Card('timm/vit_base_patch14_dinov2.lvd142m', 'vit', 'Apache-2.0', 346,
+                          '117371543cc3adbf9bda0dbd93a85577e9f362a7')}
 CLIPS = {
-    'openai-vitb16': Card('timm/vit_base_patch16_clip_224.openai', 'clip', 'Apache-2.0 (MIT at OpenAI)', 599),      # the paper's (LR 3.2)
+    # the paper's (LR 3.2)
+    'openai-vitb16': Card('timm/vit_base_patch16_clip_224.openai', 'clip',
+                          'Apache-2.0 (MIT at OpenAI)', 599),
     'laion-vitb16': Card('laion/CLIP-ViT-B-16-laion2B-s34B-b88K', 'clip', 'MIT', 599)}
 EDITOR_CARDS = {
-    'sd15-inpainting': Card('stable-diffusion-v1-5/stable-diffusion-inpainting', 'editor', 'CreativeML OpenRAIL-M', 2135, '8a4288a76071f7280aedbdb3253bdb9e9d5d84bb', 'fp16'),
-    'sd2-inpainting': Card('sd2-community/stable-diffusion-2-inpainting', 'editor', 'CreativeML OpenRAIL++-M', 2580, '5f74973cbb64c8568780732c17f43eb269d63a0d', 'fp16'),
-    'sdxl-inpainting': Card('diffusers/stable-diffusion-xl-1.0-inpainting-0.1', 'editor', 'CreativeML OpenRAIL++-M', 6945, '115134f363124c53c7d878647567d04daf26e41e', 'fp16'),
-    'amused-256': Card('amused/amused-256', 'editor', 'OpenRAIL++', 1752, '09b6259bf96dbe6d70a852b70812420fe02df55e', 'fp16'),
-    'amused-512': Card('amused/amused-512', 'editor', 'OpenRAIL++', 1762, '1ade4d510b58b500dfe820141737322007d17cd8', 'fp16')}
+    'sd15-inpainting': Card('stable-diffusion-v1-5/stable-diffusion-inpainting', 'editor',
+                            'CreativeML OpenRAIL-M', 2135,
+                            '8a4288a76071f7280aedbdb3253bdb9e9d5d84bb', 'fp16'),
+    'sd2-inpainting': Card('sd2-community/stable-diffusion-2-inpainting', 'editor',
+                           'CreativeML OpenRAIL++-M', 2580,
+                           '5f74973cbb64c8568780732c17f43eb269d63a0d', 'fp16'),
+    'sdxl-inpainting': Card('diffusers/stable-diffusion-xl-1.0-inpainting-0.1', 'editor',
+                            'CreativeML OpenRAIL++-M', 6945,
+                            '115134f363124c53c7d878647567d04daf26e41e', 'fp16'),
+    'amused-256': Card('amused/amused-256', 'editor', 'OpenRAIL++', 1752,
+                       '09b6259bf96dbe6d70a852b70812420fe02df55e', 'fp16'),
+    'amused-512': Card('amused/amused-512', 'editor', 'OpenRAIL++', 1762,
+                       '1ade4d510b58b500dfe820141737322007d17cd8', 'fp16')}
 VIT, CLIP = 'dino-vitb16', 'openai-vitb16'      # what goes with a public editor
 
 # %% ../../nbs/api/models/02_presets.ipynb #f2ec595d
 BUNDLED = {         # name -> kind of editor, bundled model, settings
-    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=2.)),       # chosen on validation scenes
-    'pocket-maskgit': ('maskgit', 'maskgit', dict(num_inference_steps=8, guidance_scale=3., temperature=1., windows_per_pass=8))}
+    # chosen on validation scenes
+    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=2.)),
+    'pocket-maskgit': ('maskgit', 'maskgit',
+                       dict(num_inference_steps=8, guidance_scale=3., temperature=1.,
+                            windows_per_pass=8))}
 PRESETS = {     # name -> one line
     'pocket': 'bundled: small models of a drawn world, diffusion, no network needed',
     'pocket-maskgit': 'bundled: the same with MaskGIT for diffusion',
@@ -57,14 +76,17 @@ class Preset:
     name: str
     vit: Source             # in timm's layout
     clip: Source            # in open_clip's layout
-    editor_weights: Optional[Source] = None     # in diffusers' layout; None for an editor without weights
-    editor: Optional[str] = None                # kind, see `regionedit.method.edits`; None: what the weights' folder says
+    # in diffusers' layout; None for an editor without weights
+    editor_weights: Optional[Source] = None
+    # kind, see `regionedit.method.edits`; None: what the weights' folder says
+    editor: Optional[str] = None
     editor_args: dict = field(default_factory=dict)
     bundled: bool = False   # nothing but the package's own models
 
 # %% ../../nbs/api/models/02_presets.ipynb #7ec30962
 def look_up_preset(name: Union[str, Path]) -> Preset:
-    "The sources that a name stands for; nothing is fetched. Raises `ValueError` for an unknown name, `ModelNotAvailable` if a bundled model is missing."
+    """The sources that a name stands for; nothing is fetched. Raises `ValueError` for an unknown
+    name, `ModelNotAvailable` if a bundled model is missing."""
     key, path = str(name), Path(name).expanduser()
     if key in BUNDLED:
         kind, model, args = BUNDLED[key]
@@ -78,15 +100,18 @@ def look_up_preset(name: Union[str, Path]) -> Preset:
     if key and path.is_dir():
         editor = [path/n for n in ('maskgit', 'editor') if (path/n).is_dir()] or [path/'diffusion']
         return Preset(key, path/'vit', path/'clip', editor[0])
-    raise ValueError(f'expected a preset out of {", ".join(PRESETS)}, a model ORG/NAME on the hub, a '
-                     f'folder with models or a .py file with an editor, got {shown(key)}; name one')
+    raise ValueError(f'expected a preset out of {", ".join(PRESETS)}, a model ORG/NAME on the hub, '
+                     'a folder with models or a .py file with an editor, '
+                     f'got {shown(key)}; name one')
 
 def kind_from_file(path: Path) -> str:
-    "Run a file of the user's that registers one editor; the kind it registered. Raises `ValueError`."
+    """Run a file of the user's that registers one editor; the kind it registered. Raises
+    `ValueError`."""
     before = dict(EDITORS)
     try: runpy.run_path(str(path))
-    except Exception as error: raise ValueError(f'expected a Python file with an editor in {path}, it '
-                                                f'stopped with {type(error).__name__}: {error}') from error
+    except Exception as error:
+        raise ValueError(f'expected a Python file with an editor in {path}, it '
+                         f'stopped with {type(error).__name__}: {error}') from error
     added = [kind for kind, cls in EDITORS.items() if before.get(kind) is not cls]
     if len(added) == 1: return added[0]
     raise ValueError(f'expected {path} to register one editor with @register_editor, '
@@ -101,7 +126,8 @@ def get_preset(
     variant: Optional[str] = 'auto',    # of its weights; 'auto': the card's, or what a folder has
     local_files_only: bool = False,     # look in the cache only
 ) -> Preset:                            # its sources are folders
-    "A preset whose models are on this machine, fetched if need be. Raises `ValueError` for an unknown name, `ModelNotAvailable` with three ways on."
+    """A preset whose models are on this machine, fetched if need be. Raises `ValueError` for an
+    unknown name, `ModelNotAvailable` with three ways on."""
     preset = name if isinstance(name, Preset) else look_up_preset(name)
     sources = dict(vit=VITS.get(vit, vit) or preset.vit, clip=CLIPS.get(clip, clip) or preset.clip)
     if preset.editor_weights is not None: sources['editor'] = preset.editor_weights

@@ -39,7 +39,8 @@ def load_vit(
     device: str = 'cpu',
     local_files_only: bool = False,     # with a name, look in the cache only
 ) -> nn.Module:                 # timm VisionTransformer, eval mode, float32
-    "A vision transformer. Raises `ModelNotAvailable` if its files are missing or broken, `ValueError` if it has no [CLS] query."
+    """A vision transformer. Raises `ModelNotAvailable` if its files are missing or broken,
+    `ValueError` if it has no [CLS] query."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
     folder, _ = find_model(_source(source), 'vit', local_files_only=local_files_only)
@@ -47,9 +48,10 @@ def load_vit(
     with reading('a ViT', folder):
         try: vit = timm.create_model(f'local-dir:{folder}', **given)
         except TypeError: pass      # a kind that has no size to be dynamic
-    if isinstance(vit, VisionTransformer) and vit.cls_token is not None: return vit.eval().to(device)
-    raise ValueError(f'expected a VisionTransformer of timm with a [CLS] token, {source} is another '
-                     'kind; DINO and DINOv2 models work')
+    if isinstance(vit, VisionTransformer) and vit.cls_token is not None:
+        return vit.eval().to(device)
+    raise ValueError('expected a VisionTransformer of timm with a [CLS] token, '
+                     f'{source} is another kind; DINO and DINOv2 models work')
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8e0f8ed9
 def load_clip(
@@ -62,7 +64,8 @@ def load_clip(
     folder, _ = find_model(name, 'clip', local_files_only=local_files_only)
     import open_clip
     with reading('a CLIP', folder):     # open_clip lets many kinds through
-        model = open_clip.create_model(f'local-dir:{folder}', device=device, require_pretrained=True)
+        model = open_clip.create_model(f'local-dir:{folder}', device=device,
+                                       require_pretrained=True)
         return Clip(model, open_clip.get_tokenizer(f'local-dir:{folder}'), Path(source).name)
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #9a9a755b
@@ -74,13 +77,16 @@ def _takes(cls: type, weights) -> Optional[set]:        # of str
 
 def load_editor(
     kind: str,                  # a registered name
-    weights: Union[str, Path, None] = None,     # folder in diffusers' layout; None for an editor without weights
+    # folder in diffusers' layout; None for an editor without weights
+    weights: Union[str, Path, None] = None,
     device: str = 'cpu',
     dtype=None,                 # torch.dtype; None: float32
     **kwargs,                   # passed on to the editor
 ) -> Editor:
-    "Load an editor. Raises `ValueError` for an unknown kind or argument, `ModelNotAvailable` for missing files."
-    import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline     # noqa: F401 (they register themselves)
+    """Load an editor. Raises `ValueError` for an unknown kind or argument, `ModelNotAvailable` for
+    missing files."""
+    # they register themselves
+    import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline
     if kind not in EDITORS: raise ValueError(
         f'expected an editor out of {sorted(EDITORS)}, got {kind!r}; register yours with '
         'regionedit.method.edits.register_editor')
@@ -93,14 +99,17 @@ def load_editor(
 @patch(cls_method=True)
 def from_pretrained(
     cls: RegionEditor,
-    name: Union[str, Path, Preset] = 'pocket',  # a preset, ORG/NAME on the hub, a folder or a file; see the page Presets
+    # a preset, ORG/NAME on the hub, a folder or a file; see the page Presets
+    name: Union[str, Path, Preset] = 'pocket',
     device: str = 'auto', dtype='auto',         # see `choose_device`
     *,
-    vit=None, clip=None, revision=None, variant='auto', local_files_only=False,     # see `get_preset`
-    **editor_args,                              # the editor's own: num_inference_steps, memory, strength, ...
+    vit=None, clip=None, revision=None, variant='auto', local_files_only=False,  # see `get_preset`
+    **editor_args,  # the editor's own: num_inference_steps, memory, strength, ...
 ) -> RegionEditor:
     "Load three models that go together. Raises `ValueError` or `ModelNotAvailable`."
     preset = get_preset(name, vit, clip, revision, variant, local_files_only)
     device, dtype = choose_device(device, dtype, preset.bundled, preset.editor_weights)
-    editor = load_editor(preset.editor, preset.editor_weights, device, dtype, **{**preset.editor_args, **editor_args})
-    return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name, weights_folder('rgn'))
+    editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
+                         **{**preset.editor_args, **editor_args})
+    return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
+               weights_folder('rgn'))
