@@ -87,6 +87,12 @@ def _parts(folder: Path) -> list:
     return patterns
 
 # %% ../../nbs/api/models/00_hub.ipynb #7e5ba93f
+def _own_tokenizer(folder: Path) -> bool:
+    "Does a CLIP need tokenizer.json? open_clip would take another tokenizer without a word."
+    config = folder/'open_clip_config.json'
+    if not config.is_file() or (folder/'vocab.json').is_file(): return False
+    return bool(re.search(r'"hf_tokenizer_name":\s*"', config.read_text('utf-8', 'replace')))
+
 def missing_files(
     folder: Path,
     kind: str,      # one of `LAYOUTS`
@@ -94,6 +100,7 @@ def missing_files(
     "Patterns for which a model has no file yet."
     patterns = [*LAYOUTS[kind].needed]
     if kind == 'editor' and (folder/'model_index.json').is_file(): patterns += _parts(folder)
+    if kind == 'clip' and _own_tokenizer(folder): patterns.append('tokenizer.json')
     return [pattern for pattern in patterns if not any(folder.glob(pattern))]
 
 # %% ../../nbs/api/models/00_hub.ipynb #5e0d2c7b
