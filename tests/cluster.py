@@ -1,5 +1,5 @@
 "A dask cluster of separate processes, as `dask scheduler` and `dask worker` start them, to be killed one by one."
-import json, os, signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 
 from night import ENVIRON

@@ -10,11 +10,8 @@ __all__ = ['ASPECTS', 'FACTS', 'TEMPLATE', 'TEMPLATES', 'proposal_sets', 'verdic
 import argparse, json, os
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 import torch
 from tqdm.auto import tqdm
-
 from ..method.regions import choose_anchors
 from ..method.attention import attend
 from .metrics import outside, psnr

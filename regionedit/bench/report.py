@@ -130,7 +130,7 @@ def lined(head: list, lines: list) -> str:
 def as_table(
     found: dict,                # name -> column -> (mean, low, high)
     first: str = '',            # above the names
-    columns: dict = {},         # column -> format; default: all, two decimals
+    columns: dict = None,       # column -> format; default: all, two decimals
     interval: bool = True,
 ) -> str:
     "Markdown, with intervals."

@@ -9,12 +9,9 @@ __all__ = ['pixels_per_latent', 'encode', 'decode', 'hole_and_mask', 'embed', 'd
 import json
 from pathlib import Path
 from typing import Callable, Optional
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-
 from ..method.core import to_images, to_tensor
 from .codes import PatchAutoencoder
 from ..method.edits import register_editor

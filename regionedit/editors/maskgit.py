@@ -11,12 +11,9 @@ import json, math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-
 from ..method.core import to_images, to_tensor
 from ..method.edits import register_editor
 from .loading import load_part

@@ -7,16 +7,13 @@ __all__ = ['Sight', 'clip_in_boxes', 'places', 'sight_of', 'TextRegionNetwork', 
            'foresee', 'pick_anchors', 'fill_chosen', 'foreseen']
 
 # %% ../../nbs/api/method/14_amortised.ipynb #3a53849f
-from dataclasses import dataclass
 import json
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 import warnings
-
 import torch
 from torch import nn
 from PIL import Image
-
 from .attention import Attention
 from .budget import partial_table
 from .config import Config

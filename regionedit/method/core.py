@@ -142,7 +142,10 @@ def _check_size(width: int, height: int):
     if width * height > MAX_PIXELS: raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}; make it smaller first')
 
 def _unreadable(what: str, error: Exception) -> ValueError:
-    return ValueError(f'expected a picture that Pillow can read, {what} is not one ({_reason(error)}); convert it to PNG or JPEG')
+    common = what.lower().rstrip("'").endswith(('.png', '.jpg', '.jpeg'))
+    way = 'fetch or save it again' if common else 'convert it to PNG or JPEG'
+    return ValueError(f'expected a picture that Pillow can read, {what} is not one '
+                      f'({_reason(error)}); {way}')
 
 def _open(path: Path) -> Image.Image:
     "A file's header; the pixels are not read yet."

@@ -67,9 +67,9 @@ class RegionEditor:
 # %% ../../nbs/api/method/16_editor.ipynb #cc0d6d93
 def _warn_if_cut(editor, prompt: str):
     "Say once how much of a long prompt the editor reads; CLIP speaks for itself."
-    if not hasattr(editor, 'tokenizer'): return
-    used, count = (editor.tokenizer.model_max_length,
-                   len(editor.tokenizer(prompt, verbose=False).input_ids))
+    tokenizer = getattr(editor, 'tokenizer', None)
+    if tokenizer is None: return
+    used, count = tokenizer.model_max_length, len(tokenizer(prompt, verbose=False).input_ids)
     if count > used:
         warnings.warn(f'the editor reads {used} tokens; of the prompt, which has {count}, '
                       f'the first {used} are used. Put what matters first, or say it shorter.',

@@ -7,11 +7,8 @@ __all__ = ['Frames', 'show_grid', 'show_maskgit', 'decoded', 'show_steps']
 
 # %% ../../nbs/api/plots/03_editors.ipynb #3a876e73
 from typing import Optional
-
 import numpy as np
-from PIL import Image
 import torch
-
 from ..method.core import to_image
 from ..editors.diffusion import decode
 from .base import _array, _axis

@@ -8,7 +8,7 @@ __all__ = ['RULES', 'DULL', 'UNSEEN', 'COVERED', 'LARGE', 'SMALL', 'BACKGROUND',
 
 # %% ../../nbs/api/results/03_diagnosis.ipynb #3895cbbc
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 # %% ../../nbs/api/results/03_diagnosis.ipynb #07125115
 @dataclass(frozen=True)

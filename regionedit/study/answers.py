@@ -8,7 +8,7 @@ __all__ = ['read_file', 'Session', 'enrol', 'read_answers', 'chosen', 'attentive
 # %% ../../nbs/api/study/02_answers.ipynb #9a226f47
 from dataclasses import asdict
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional
 import itertools, json, os, time
 
 import numpy as np

@@ -128,7 +128,6 @@ def test_random_centres_are_uniform():
 
 def test_dino_random_shares_the_methods_anchors():
     from regionedit.method.regions import choose_anchors
-    from regionedit.method.core import contains
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
     task = Task(picture(96, 64), 'a', 'b', (0, 0, 1, 1))
     boxes = BASELINES['dino-random'](models, task, Config(num_anchors=5, anchors='topk'), torch.Generator().manual_seed(0))

@@ -14,15 +14,15 @@ from regionedit.bench.baselines import BASELINES, Outcome, Task
 from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
 from regionedit.bench.intervals import bootstrap, bootstrap_means
 from regionedit.bench.methods import METHODS, Remembering, methods_for
-from regionedit.bench.report import beats, by_scene, goals, goals_markdown, markdown, ratio, report, summary, table2
+from regionedit.bench.report import beats, goals, goals_markdown, markdown, ratio, report, summary, table2
 from regionedit.batch.engine import Here, keep
-from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of, write_rows
+from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of
 from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
 from regionedit.method.edits import Edit
 from regionedit.pocket.recogniser import Recogniser
-from regionedit.pocket.scenes import SEEDS, draw_scene, split_of
+from regionedit.pocket.scenes import draw_scene, split_of
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 CONFIG = Config(num_anchors=2, num_proposals=2, learning_steps=2)

@@ -16,7 +16,7 @@ from regionedit.method.config import Config
 from regionedit import RegionEditor
 from regionedit.method.ranking import source_evidence
 from regionedit import EditResult
-from regionedit.method.table import EditTable, with_evidence
+from regionedit.method.table import EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,5 +1,5 @@
 "Workers, clients and schedulers killed at random: no job is lost, none is done twice. REGIONEDIT_KILLS says how many."
-import json, os, random, subprocess, time
+import json, os, random, subprocess
 
 import pytest
 
