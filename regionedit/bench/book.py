@@ -19,7 +19,7 @@ from ..method.regions import choose_anchors
 from ..method.attention import attend
 from .metrics import outside, psnr
 from .rows import FIRST, Case, draw_case, on_named
-from ..method.config import Config
+from ..method.config import Config, Task
 from ..method.core import box_iou
 from ..method.learner import learn
 from ..method.losses import direction_loss
@@ -83,7 +83,8 @@ def make_book(models, judge, case: Case, config: Config = Config()) -> dict:    
     sets = proposal_sets(models.vit, case)
     boxes = torch.tensor(distinct(torch.cat([b.flatten(0, 1) for b in sets.values()])[:, None])[0])
     place = {tuple(b): i for i, b in enumerate(boxes.tolist())}
-    table = fill_table(case.task.image, boxes[:, None], case.task.prompt, case.task.source, models.editor, models.clip, case.noise)
+    task = Task(case.task.image, case.task.prompt, case.task.source, Config(seed=case.noise, source_weight=0))
+    table = fill_table(models, task, boxes[:, None])
     facts = {t: v[:, 0] for t, v in table.terms.items()} | dict(s_t2i=table.s_t2i[:, 0], s_i2i=table.s_i2i[:, 0]) | verdicts(models, judge, case, table)
     index = {n: torch.tensor([[place[tuple(b)] for b in row] for row in s.tolist()]) for n, s in sets.items()}
     own = part(table, index['spread'][:8])

@@ -20,6 +20,7 @@ from .intervals import bootstrap_means
 from .rows import on_named
 from ..method.regions import choose_anchors
 from ..method.attention import attend
+from ..method.config import Task
 from ..method.core import box_iou
 from ..method.edits import edit_boxes
 from ..pocket.judge import another, names_of
@@ -57,11 +58,11 @@ def observe(
     boxes, index = distinct(propose(choose_anchors(attend(models.vit, image)), proposal_sizes(), image.size))
     edits = (edit_boxes(models.editor, image, boxes, prompt, seed) if judge is not None else
              oracle_edits(scene, boxes, **dict(wanted(np.random.default_rng([seed, 13]), scene), name=name)))
-    terms, s_t2i, s_i2i = measure(models.clip, image, edits, prompt, source)
+    *terms, s_t2i, s_i2i = measure(models.clip, Task(image, prompt, source), edits).unbind(1)
     after = [e.paste(image) for e in edits]
     inside, whole = [p.crop(b) for p, b in zip(after, boxes)], (0, 0, *image.size)
     said = [[n == name for n in names] for names in (names_of(models.clip, inside), recognise(judge, inside))] if judge is not None else [[True] * len(boxes)] * 2
-    columns = [sum(terms.values()), 2 * s_t2i + s_i2i, *(source_evidence(models.clip, image, b, source) for b in (boxes, [widened(b, image.size) for b in boxes])),
+    columns = [sum(terms), 2 * s_t2i + s_i2i, *(source_evidence(models.clip, image, b, source) for b in (boxes, [widened(b, image.size) for b in boxes])),
                -torch.cat([source_evidence(models.clip, p, [whole], source) for p in after]),
                *([f(b) for b in boxes] for f in (lambda b: box_iou(b, truth), lambda b: on_named(b, truth, others))), *said]
     return torch.stack([torch.as_tensor(c).float() for c in columns], -1)[index]

@@ -25,7 +25,7 @@ from ..method.regions import choose_anchors
 from ..method.attention import attend
 from ..models.pretrained import load_vit
 from ..models.pretrained import load_clip
-from ..method.config import Config
+from ..method.config import Config, Task
 from ..method.core import box_iou, contains
 from ..method.edits import Edit
 from ..method.estimators import entropy, exact_loss
@@ -39,7 +39,7 @@ from .sprites import CELL, CONCEPTS, STYLES, sprite
 from .training import Recipe, half_precision
 from ..models.bundled import weights_folder
 from ..method.regions import proposal_sizes, propose, roi_features
-from ..method.table import EditTable, distinct, fill_table, measure, with_evidence
+from ..method.table import EditTable, distinct, fill_table, lay_out, measure, seen_in
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #65ab690e
 HELD_OUT = CONCEPTS[5::12]                  # neither shown nor asked for in training
@@ -216,22 +216,23 @@ def try_scene(
     seed: int,
     scene_args: dict, whole: Optional[bool],    # as in `CASES`
     oracle: bool = True,
-    **steps,                # of `fill_table`, for a real editor
+    **steps,                # fields of `Config`, for a real editor
 ) -> Trial:
     "One scene with everything measured."
     scene, rng = draw_scene(seed, **scene_args), np.random.default_rng([seed, 13])
     what = wanted(rng, scene, scene_args['concepts'], scene_args['styles'])
     prompt, source, number = texts_for(rng, scene.layout, what['name'], whole)
+    task = Task(scene.image, prompt, source, Config(seed=seed, **steps))
     attention = attend(models.vit, scene.image)
     boxes = propose(choose_anchors(attention), proposal_sizes(), scene.image.size)
     if oracle:
         unique, index = distinct(boxes)
         edits = oracle_edits(scene, unique, **what)
-        terms, *similar = measure(models.clip, scene.image, edits, prompt, source)
-        table = EditTable(boxes, index, edits, {t: v[index] for t, v in terms.items()}, *(v[index] for v in similar))
-    else: table = fill_table(scene.image, boxes, prompt, source, models.editor, models.clip, seed, **steps)
-    table = with_evidence(table, models.clip, scene.image, source, Config())
-    logits = foresee(network, models.clip, scene.image, boxes, attention, roi_features(attention.features, boxes, scene.image.size), prompt, source)
+        rows = measure(models.clip, task, edits, seen_in(models.clip, task, unique))
+        table = lay_out(boxes, index, dict(enumerate(zip(edits, rows))))
+    else: table = fill_table(models, task, boxes)
+    features = roi_features(attention.features, boxes, scene.image.size)
+    logits = foresee(network, models.clip, task, attention, boxes, features)
     return Trial(scene.objects[number].box, table, logits)
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #7182940b

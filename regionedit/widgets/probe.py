@@ -16,7 +16,8 @@ import ipywidgets as widgets
 
 from ..method.core import open_image, shown
 from ..results.diagnosis import diagnose, verdict
-from ..results.findings import Look, best_at, check_box, numbers_of, learned_look, look_at
+from ..method.core import check_box
+from ..results.findings import Look, best_at, numbers_of, learned_look, look_at
 from ..plots.base import show_anchors, show_attention, show_boxes
 from ..method.result import EditResult
 from .base import Panel, below, beside, ground, hint, new_axis, png, row, shown_in, table_html, tall, written

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.bench.baselines import Task, best_of, run_method
+from regionedit.bench.baselines import BenchTask, best_of, run_method
 from regionedit.bench.methods import METHODS
 from regionedit.method.budget import fill_within
 from regionedit.method.config import Config
@@ -136,7 +136,7 @@ def test_a_widget_starts_from_the_results_order_and_has_the_weight(vit, monkeypa
 # the benchmark
 
 def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():
-    models, task = SimpleNamespace(clip=ColourClip(), editor=Blue()), Task(two_things(), 'blue', 'red', ON_RED)
+    models, task = SimpleNamespace(clip=ColourClip(), editor=Blue()), BenchTask(two_things(), 'blue', 'red', ON_RED)
     found = {(w, names): best_of(models, task, torch.tensor(list(names)), Config(source_weight=w))[:2]
              for w in (0., 4.) for names in ((ON_GREEN, ON_RED), (ON_GREEN,), (ON_RED,))}
     for w, winner, other in ((0., ON_GREEN, ON_RED), (4., ON_RED, ON_GREEN)):
@@ -146,7 +146,7 @@ def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():
 def test_the_papers_ranking_takes_part(vit, monkeypatch):
     anchors = torch.tensor([[52., 24.], [16., 28.]])
     monkeypatch.setattr('regionedit.method.editor.choose_anchors', lambda *args: anchors)
-    models, task = RegionEditor(vit, ColourClip(), Blue()), Task(two_things(), 'blue', 'red', ON_RED)
+    models, task = RegionEditor(vit, ColourClip(), Blue()), BenchTask(two_things(), 'blue', 'red', ON_RED)
     config = Config(num_anchors=2, num_proposals=2, min_size=.3, max_size=.5, learning_steps=20, lr=.05, source_weight=1.)
     found = {name: METHODS[name](models, task, config) for name in ('ours', 'paper-ranking')}
     assert centre(found['ours'].box) == (16, 28) and centre(found['paper-ranking'].box) == (52, 24)
