@@ -116,9 +116,12 @@ def _is_plain(value) -> bool:
     if isinstance(value, dict): return all(map(_is_plain, [*value, *value.values()]))
     return isinstance(value, _PLAIN) or isinstance(value, (list, tuple, set)) and all(map(_is_plain, value))
 
-def _settings(thing) -> str:
-    "Its class, and every plain value that it carries."
-    return f'{type(thing).__name__} {({k: v for k, v in vars(thing).items() if _is_plain(v)})}'
+_BOOKS = {*vars(nn.Module())} - {'training'}      # torch's own, of each layer
+
+def _settings(layer: nn.Module) -> str:
+    "Its class, and every plain value that it carries; who listens to it is none."
+    return type(layer).__name__ + str({k: v for k, v in vars(layer).items()
+                                       if k not in _BOOKS and 'hook' not in k and _is_plain(v)})
 
 def _checksum(weights: torch.Tensor) -> torch.Tensor:       # long
     "The sum of its bits, read as whole numbers."
