@@ -129,7 +129,7 @@ def denoise(
     return latents
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #bbd41659
-PASS = 8        # windows a pass
+PASS = 4        # windows a pass
 _PARTS = dict(vae='AutoencoderKL', unet='UNet2DConditionModel', scheduler='DDIMScheduler',
               text_encoder='CLIPTextModel', tokenizer='CLIPTokenizer')
 

@@ -369,9 +369,13 @@ def random_boxes(result):
     "One random box an anchor, ranked, nothing learned: the baseline of the paper's region ablation."
     from regionedit.bench.baselines import random_sizes
     from regionedit.method.result import Candidate
-    from regionedit.method.table import fill_table
+    from types import SimpleNamespace
+    from regionedit.method.config import Config, Task
+    from regionedit.method.table import EditCache, fill_table
     points = torch.tensor([[9., 8.], [30., 20.], [55., 35.]])
-    table = fill_table(result.source_image, random_sizes(points, (60, 40), torch.Generator().manual_seed(4))[:, None], 'a rocket', 'a cat', StubEditor(), StubClip())
+    models = SimpleNamespace(editor=StubEditor(), clip=StubClip(), cache=EditCache())
+    boxes = random_sizes(points, (60, 40), torch.Generator().manual_seed(4))[:, None]
+    table = fill_table(models, Task(result.source_image, 'a rocket', 'a cat', Config(source_weight=0)), boxes)
     score = (2 * table.s_t2i + table.s_i2i)[:, 0]
     candidates = [Candidate(tuple(table.boxes[k, 0].tolist()), tuple(points[k].tolist()), float(score[k]), float(table.s_t2i[k, 0]), float(table.s_i2i[k, 0]), {t: float(v[k, 0]) for t, v in table.terms.items()},
                             table.edits[table.index[k, 0]], result.source_image) for k in score.argsort(descending=True).tolist()]
