@@ -11,11 +11,11 @@ from PIL import Image
 from regionedit.bench.baselines import BenchTask, best_of, run_method
 from regionedit.bench.methods import METHODS
 from regionedit.method.budget import fill_within
-from regionedit.method.config import Config
+from regionedit.method.config import Config, Task
 from regionedit import RegionEditor
 from regionedit.method.ranking import source_evidence
 from regionedit import EditResult
-from regionedit.method.table import EditTable, with_evidence
+from regionedit.method.table import EditCache, EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 RED, GREEN, ON_RED, ON_GREEN = (200, 0, 0), (0, 200, 0), (8, 20, 24, 36), (40, 12, 64, 36)
@@ -106,7 +106,9 @@ def test_under_a_budget_the_evidence_is_known_where_there_is_an_edit(vit, monkey
 def test_a_search_is_led_by_the_evidence():
     "Two anchors are screened, and the one that is left of the budget goes to the anchor on the red thing."
     boxes = torch.tensor([[[44, 16, 60, 32], [42, 14, 62, 34]], [[10, 22, 22, 34], [8, 20, 24, 36]]])
-    def third(weight): return fill_within(two_things(), boxes, 'blue', 'red', Blue(), ColourClip(), Config(budget=3, source_weight=weight)).known.tolist()
+    def third(weight): 
+        models = SimpleNamespace(editor=Blue(), clip=ColourClip(), cache=EditCache())
+        return fill_within(models, Task(two_things(), 'blue', 'red', Config(budget=3, source_weight=weight)), boxes).known.tolist()
     assert third(0.) == [[True, True], [False, True]] and third(4.) == [[True, False], [True, True]]
 
 def test_in_pixels_of_a_large_picture(vit):

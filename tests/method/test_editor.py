@@ -487,3 +487,36 @@ def test_what_the_editor_does_not_read_is_said_once(vit, prompt, told):
 def test_another_kind_of_generator(editor, generator):
     with pytest.raises(ValueError, match='expected generator to be a torch.Generator'):
         editor(picture(30, 20), 'a rocket', 'a cat', generator=generator, **FEW)
+
+# a box or a mask of one's own
+
+def test_an_edit_in_a_box_of_ones_own(editor):
+    image = picture(1300, 700)
+    result = editor(image, 'a rocket', 'a cat', box=(101, 203, 402, 515), budget=5, estimator='rloo', num_anchors=4, progress=False)
+    assert result.box == (101, 203, 402, 515) and result.num_edits == editor.editor.windows == 1 and len(result.candidates) == 1
+    outside = np.ones((700, 1300), bool); outside[203:515, 101:402] = False
+    assert not changed(result, image)[outside].any() and changed(result, image)[~outside].mean() > .8
+    assert np.array_equal(np.asarray(result.mask_image), np.uint8(~outside * 255)) and result.mask_image.mode == 'L'
+    assert result.candidates[0].score == pytest.approx(2 * result.candidates[0].s_t2i + result.candidates[0].s_i2i + 2 * result.candidates[0].s_src, abs=1e-5)
+
+def test_a_mask_of_ones_own_is_kept_to_the_pixel(editor, tmp_path):
+    image, mask = picture(80, 50), Image.new('L', (80, 50))
+    mask.paste(255, (20, 10, 50, 20)); mask.paste(255, (20, 20, 30, 41))        # an L
+    result = editor(image, 'a rocket', 'a cat', mask_image=mask, progress=False)
+    assert result.box == (20, 10, 50, 41) and result.mask_image.tobytes() == mask.tobytes()
+    white = np.asarray(mask) > 0
+    assert not changed(result, image)[~white].any() and changed(result, image)[white].mean() > .8
+    loaded = EditResult.load(result.save(tmp_path))
+    assert loaded.image.tobytes() == result.image.tobytes() and loaded.mask_image.tobytes() == mask.tobytes()
+    plain = Image.new('RGB', (80, 50)); plain.paste('white', (3, 4, 30, 40))
+    assert editor(image, 'a rocket', 'a cat', mask_image=plain, progress=False).candidates[0].edit.patches is None
+
+@pytest.mark.parametrize('own, told', [(dict(box=(0, 0, 81, 50)), 'expected box as .* inside a picture of 80 x 50'), (dict(box='here'), 'expected box as'),
+    (dict(mask_image=Image.new('L', (80, 50))), 'something white in it, got 80 x 50, all black'), (dict(mask_image=Image.new('L', (50, 80), 255)), 'mask_image of 80 x 50'),
+    (dict(box=(0, 0, 9, 9), mask_image=Image.new('L', (80, 50), 255)), 'got both')])
+def test_a_box_that_is_none(editor, own, told):
+    with pytest.raises(ValueError, match=told) as error: editor(picture(80, 50), 'a rocket', 'a cat', progress=False, **own)
+    assert '\n' not in str(error.value) and editor.editor.windows == 0
+
+def test_the_box_alone(editor):
+    assert editor.find_region(picture(80, 50), 'a rocket', 'a cat', **FEW) == editor(picture(80, 50), 'a rocket', 'a cat', **FEW).box

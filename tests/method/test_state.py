@@ -10,7 +10,7 @@ from torch import nn
 
 import tiny
 from regionedit import RegionEditor
-from regionedit.method.editor import seed_of
+from regionedit.method.editor import seed_from
 from regionedit.method.table import state_of
 from regionedit.models.pretrained import load_editor
 from stubs import StubClip, StubEditor, picture, stub_vit
@@ -135,12 +135,12 @@ def test_an_interrupted_pipeline_is_not_kept(folders, vit):
 
 def test_a_state_is_a_seed():
     def drawn(seed, n): g = torch.Generator().manual_seed(seed); torch.rand(n, generator=g); return g
-    assert seed_of(drawn(7, 0)) == 7 and seed_of(drawn(7, 5)) == seed_of(drawn(7, 5)) not in (7, seed_of(drawn(7, 6)), seed_of(drawn(8, 5)))
+    assert seed_from(drawn(7, 0)) == 7 and seed_from(drawn(7, 5)) == seed_from(drawn(7, 5)) not in (7, seed_from(drawn(7, 6)), seed_from(drawn(8, 5)))
     for seed in (-1, -2**63, 2**63, 2**64 - 1, 2**63 - 1, 0):
         g = torch.Generator().manual_seed(seed)
         state = g.get_state()
-        assert 0 <= seed_of(g) < 2**63 and torch.equal(g.get_state(), state), 'it is read, not moved on'
-    assert seed_of(torch.Generator().manual_seed(2**63)) != seed_of(torch.Generator().manual_seed(2**63 + 1))
+        assert 0 <= seed_from(g) < 2**63 and torch.equal(g.get_state(), state), 'it is read, not moved on'
+    assert seed_from(torch.Generator().manual_seed(2**63)) != seed_from(torch.Generator().manual_seed(2**63 + 1))
 
 @pytest.mark.parametrize('seed', [5, -1, 2**63 + 3])
 def test_the_same_state_gives_the_same_pixels(vit, seed):

@@ -4,7 +4,9 @@ import math
 import pytest
 import torch
 
-from regionedit.method.config import RANGES, Config
+from types import SimpleNamespace
+
+from regionedit.method.config import RANGES, Config, Task
 from regionedit.method.estimators import entropy, exact_gradient, exact_loss
 from regionedit.method.learner import learn, standardise
 from regionedit.method.regions import RegionGenerator
@@ -45,7 +47,7 @@ def test_torchs_own_check_of_derivatives():
 
 def test_the_structure_term_worked_without_the_package():
     image, boxes, clip = picture(48, 30), torch.tensor([[[2, 3, 20, 9], [30, 5, 48, 30]]]), StubClip()
-    table = fill_table(image, boxes, 'a rocket', 'a cat', StubEditor(), clip)
+    table = fill_table(SimpleNamespace(editor=StubEditor(), clip=clip, cache=EditCache()), Task(image, 'a rocket', 'a cat', Config(source_weight=0)), boxes)
     tokens = clip.encode_images([image] + [e.paste(image) for e in table.edits]).tokens.double()
     def similarity(t): return torch.tensor([[(a @ b / (a.norm() * b.norm())).item() for a in t] for b in t])
     expected = [(similarity(t) - similarity(tokens[0])).square().mean().sqrt().item() for t in tokens[1:]]
@@ -57,7 +59,7 @@ def test_another_editor_is_another_edit(change):
     for attributes in ({}, change, {}):
         editor = StubEditor()
         for k, v in attributes.items(): setattr(editor, k, v)
-        fill_table(picture(48, 30), boxes, 'a rocket', 'a cat', editor, StubClip(), cache=cache)
+        fill_table(SimpleNamespace(editor=editor, clip=StubClip(), cache=cache), Task(picture(48, 30), 'a rocket', 'a cat', Config(source_weight=0)), boxes)
     assert (cache.misses, cache.hits) == (2, 1)
 
 # learning
