@@ -251,8 +251,8 @@ def lay_out(
     place = {u: i for i, u in enumerate(made)}
     index = torch.tensor([[place.get(u, -1) for u in row] for row in index.tolist()])
     rows = [row for _, row in made.values()]
-    columns = torch.stack(rows + [torch.full_like(rows[0], torch.nan)])[index].unbind(-1)   # -1: NaN
-    found = dict(zip(MEASURES, columns))
+    values = torch.stack(rows + [torch.full_like(rows[0], torch.nan)], 1)[:, index]     # -1: NaN
+    found = dict(zip(MEASURES, values))
     return check_numbers(EditTable(boxes, index, tuple(edit for edit, _ in made.values()),
                                    {t: found.pop(t) for t in TERMS}, previews=previews, **found))
 
