@@ -1,8 +1,13 @@
 "What every test may use."
-import os, subprocess, sys
+import os, socket, subprocess, sys
 from pathlib import Path
 
-os.environ.setdefault('HF_HUB_OFFLINE', '1')            # no test asks the network for anything
+import loopback
+
+PORT = loopback.reserve()
+os.environ['HF_ENDPOINT'] = 'http://{}:{}'.format(*PORT.getsockname())     # no test asks any other hub,
+os.environ.setdefault('HF_HUB_OFFLINE', '1')            # nor this one without saying so
+os.environ.setdefault('HF_HUB_DISABLE_XET', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 
@@ -34,3 +39,29 @@ def wheel(root, tmp_path_factory) -> Path:
                          capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return next(Path(out).glob('*.whl'))
+
+@pytest.fixture(scope='session')
+def served():
+    "A hub on this machine, see tests/loopback.py."
+    return loopback.serve(PORT)
+
+@pytest.fixture
+def hub(served, tmp_path, monkeypatch):
+    "That hub, reachable, with an empty cache beside it."
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path/'cache'))
+    served.forget()
+    yield served
+    served.down = False
+
+@pytest.fixture
+def offline(monkeypatch):
+    "Call it: every socket is closed, as a machine without a network finds out, and no variable says so."
+    def refuse(*args, **kwargs): raise OSError('no network here')
+    def close():
+        import huggingface_hub
+        huggingface_hub.close_session()
+        monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+        for name in ('create_connection', 'getaddrinfo'): monkeypatch.setattr(socket, name, refuse)
+        for name in ('connect', 'connect_ex'): monkeypatch.setattr(socket.socket, name, refuse)
+    return close

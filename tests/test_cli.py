@@ -1,6 +1,7 @@
 "The command line in this process, with a stand-in for the editor: exit status, streams, spellings."
 import json, subprocess, sys
 from dataclasses import fields
+from importlib.metadata import version
 
 import pytest
 from PIL import Image
@@ -211,6 +212,27 @@ def test_doctor_says_what_is_missing(monkeypatch, capsys, tmp_path, present):
         assert ('missing' in line) == (name not in present)
     assert 'torch' in out
 
+def test_doctor_names_the_cache_that_is_used(monkeypatch, capsys):
+    "The client's own constant, which knows HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME."
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', '/a/b')
+    assert main(['doctor']) == 0 and any(line.startswith('hub cache') and '/a/b,' in line for line in capsys.readouterr().out.splitlines())
+
+def test_versions_below_what_was_tried():
+    asked = ['torch>=2.6', 'Pillow>=999', 'nosuchpackage>=1', 'numpy', 'pytest<1; extra == "dev"', 'tqdm>=1; python_version < "3"']
+    assert cli.too_old(asked) == dict(Pillow=f'expected >=999, got {version("pillow")}', nosuchpackage='expected >=1, got nothing')
+
+def test_doctor_says_which_is_too_old(monkeypatch, capsys):
+    monkeypatch.setattr('importlib.metadata.requires', lambda name: ['diffusers>=99', 'torch'])
+    assert main(['doctor']) == 2
+    line, = [l for l in capsys.readouterr().out.splitlines() if 'expected' in l]
+    assert line.startswith('diffusers') and line.endswith('; pip install --upgrade diffusers') and 'expected >=99, got 0.' in line
+
+def test_who_reads_may_stop():
+    "`regionedit cite | true`."
+    for words in (['cite'], ['--help']):
+        said = subprocess.run(['bash', '-o', 'pipefail', '-c', f'"$0" -m regionedit.cli {" ".join(words)} | true', sys.executable], capture_output=True, text=True)
+        assert (said.returncode, said.stderr) == (0, '')
+
 def test_train_passes_on_what_it_is_told(monkeypatch, capsys, tmp_path):
     from regionedit.pocket.clip import ClipRecipe
     from regionedit.pocket.dino import DinoRecipe
@@ -235,13 +257,13 @@ def test_resuming_nothing_is_one_line(capsys, tmp_path):
     assert 'to resume from' in refused(main(['train', 'dino', '--resume', '--out', str(tmp_path)]), capsys)
 
 def test_it_can_be_started_as_a_module():
-    "As launchers do: `torchrun -m regionedit.cli`."
+    "As `python -m regionedit.cli`, where no folder of programs is on the path."
     for words, status, told in ((['cite'], 0, 'arXiv:2311.16432'), (['fly'], 2, 'regionedit: ')):
         said = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True)
         assert said.returncode == status and told in said.stdout + said.stderr and 'Traceback' not in said.stderr
 
 @pytest.mark.parametrize('error, told', [(OSError(28, 'No space left on device', '/out/a.png'), 'No space left on device" at /out/a.png; '), (PermissionError(13, 'Permission denied'), '"Permission denied"; '),
-                                         (MemoryError(), 'expected more memory'), (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'expected more memory')])
+                                         (MemoryError(), 'expected more memory'), (OSError(12, 'Cannot allocate memory'), 'expected more memory'), (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'expected more memory')])
 def test_what_the_system_says_becomes_a_sentence(edit, calls, monkeypatch, capsys, error, told):
     def fail(*args, **kwargs): raise error
     monkeypatch.setattr('regionedit.method.result.EditResult.save', fail)

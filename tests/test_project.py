@@ -1,5 +1,5 @@
 "The shape of the project: import cost, package data, notebooks and modules that belong together."
-import ast, json, subprocess, sys, zipfile
+import ast, importlib.util, json, subprocess, sys, zipfile
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,49 @@ def test_the_wheel_carries_the_package_data(wheel):
     assert {'regionedit/pocket/data/concepts.json', 'regionedit/pocket/data/noto.png'} <= data
     assert data - names == set()
     assert {short(p) for p in MODULES} - names == set()
+    assert 'regionedit/py.typed' in names and wheel.stat().st_size < 95e6
     assert {'LICENSE', 'NOTICE'} <= {Path(n).name for n in names if '.dist-info/' in n}
+
+def metadata(wheel) -> list:
+    with zipfile.ZipFile(wheel) as file: return file.read(next(n for n in file.namelist() if n.endswith('METADATA'))).decode().splitlines()
+
+def test_the_wheel_says_what_it_is(wheel):
+    lines = metadata(wheel)
+    assert 'Requires-Python: >=3.11' in lines and 'Classifier: Typing :: Typed' in lines
+    assert {line.split(',')[0] for line in lines if line.startswith('Project-URL')} == {f'Project-URL: {n}' for n in ('Documentation', 'Changelog', 'Issues', 'Paper')}
+    needed = [line.split(' ', 1)[1] for line in lines if line.startswith('Requires-Dist') and 'extra ==' not in line]
+    assert needed and all('>=' in n for n in needed), 'each requirement has a lower bound, see tools/lowest.py'
+
+def test_one_version_everywhere():
+    import yaml
+    import regionedit
+    cite = yaml.safe_load((ROOT/'CITATION.cff').read_text(encoding='utf8'))
+    assert cite['version'] == regionedit.__version__ and cite['cff-version'] == '1.2.0'
+    assert cite['preferred-citation']['identifiers'][0]['value'] == 'arXiv:2311.16432'
+
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT/'tools'/f'{name}.py')
+    module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
+    return module
+
+@pytest.mark.parametrize('card', sorted((PACKAGE/'pocket'/'models').glob('*/card.json')), ids=lambda p: p.parent.name)
+def test_a_model_card_says_what_its_recipe_wrote(card):
+    from huggingface_hub import ModelCard
+    text = (card.parent/'README.md').read_text(encoding='utf8')
+    assert text == tool('model_cards').model_card(json.loads(card.read_text(encoding='utf8'))), 'run python tools/model_cards.py'
+    data = ModelCard(text).data
+    assert data.license == 'apache-2.0' and data.library_name and data.pipeline_tag and data.eval_results
+
+def test_the_lowest_versions_are_taken_from_the_bounds():
+    lowest = tool('lowest').lowest
+    assert lowest('torch>=2.6 tqdm>=4') == ['torch==2.6', 'tqdm==4']
+    with pytest.raises(ValueError, match='lower bound for numpy'): lowest('torch>=2.6 numpy')
+
+def test_the_hosted_checks_run_what_is_run_here():
+    import yaml
+    jobs = yaml.safe_load((ROOT/'.github'/'workflows'/'ci.yml').read_text(encoding='utf8'))['jobs']
+    runs = [step['run'] for job in jobs.values() for step in job['steps'] if 'run' in step]
+    assert 'bash .ci/run' in runs and 'python tools/lowest.py' in runs
 
 def sources(page: Path, kind: str) -> list:
     return [''.join(c['source']) for c in json.loads(page.read_text(encoding='utf8'))['cells']

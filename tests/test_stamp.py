@@ -1,6 +1,6 @@
 """The tool that executes pages in place: what it writes, keeps, skips and reports, with the
 execution itself replaced."""
-import base64, importlib.util, io, json, sys
+import base64, importlib.util, io, sys
 from pathlib import Path
 
 import nbformat

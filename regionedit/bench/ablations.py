@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHOWN', 'LOSSES', 'RATIOS', 'fact', 'choices', 'winner', 'by_chance', 'measured', 'variant', 'own', 'loss_ablation',
            'count_ablation', 'anchor_ablation', 'shape_ablation', 'ranking_ablation', 'template_ablation', 'reached',
-           'head_hits', 'as_table']
+           'head_hits']
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #11cc78ef
 from typing import Callable
@@ -46,54 +46,65 @@ def winner(
 
 def by_chance(book: dict, index: torch.Tensor, seed: int = 0) -> torch.Tensor:      # (k) long
     "A box for each anchor, drawn: what the released code does."
-    pick = torch.randint(index.shape[1], (len(index), 1), generator=torch.Generator().manual_seed(seed))
+    pick = torch.randint(index.shape[1], (len(index), 1),
+        generator=torch.Generator().manual_seed(seed))
     return index.gather(1, pick)[:, 0]
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #332d84ad
 SHOWN = ('iou', 'named', 'clip_says', 'recogniser_says', 'kept')
 
-def measured(books: dict, won: dict, columns: tuple = SHOWN) -> dict:      # won: case -> box, or several to be averaged; column -> (mean, low, high)
+def measured(
+    books: dict,
+    won: dict,              # case -> box, or several to be averaged
+    columns: tuple = SHOWN,
+) -> dict:                  # column -> (mean, low, high)
     "Facts of the winning boxes, averaged over cases, with intervals over scenes."
-    rows = [torch.stack([fact(books[c], n)[torch.as_tensor(u).reshape(-1)].mean() for n in columns]) for c, u in won.items()]
-    return dict(zip(columns, map(tuple, bootstrap_means(torch.stack(rows).double().numpy()).tolist())))
+    facts = {c: books[c]['facts'][torch.as_tensor(u).reshape(-1)].mean(0) for c, u in won.items()}
+    place = [FACTS.index(n) for n in columns]
+    rows = torch.stack([f[place] for f in facts.values()]).double().numpy()
+    return bootstrap_means(rows, columns)
 
 def variant(
     books: dict,                        # case -> book
     index_of: Callable,                 # book -> (k m) long, the proposals
     lambdas: tuple = (1, 1, 1),         # weights of the losses, in the order of `TERMS`
-    alpha: float = 2., beta: float = 1.,
 ) -> dict:                              # column -> (mean, low, high)
     "The method with one thing changed."
-    return measured(books, {c: winner(b, choices(b, index_of(b), lambdas), alpha, beta) for c, b in books.items()})
+    return measured(books, {c: winner(b, choices(b, index_of(b), lambdas))
+        for c, b in books.items()})
 
 def own(book: dict) -> torch.Tensor:        # (8 7) long, numbers of boxes in the book
     "The method's own proposals: eight spread anchors, seven squares each."
     return book['set.spread'][:8]
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #a7fa2c53
-LOSSES = {'all three': (1, 1, 1), 'without text': (0, 1, 1), 'without direction': (1, 0, 1), 'without structure': (1, 1, 0),
-          'text alone': (1, 0, 0), 'direction alone': (0, 1, 0), 'structure alone': (0, 0, 1)}
+LOSSES = {'all three': (1, 1, 1), 'without text': (0, 1, 1), 'without direction': (1, 0, 1),
+    'without structure': (1, 1, 0), 'text alone': (1, 0, 0), 'direction alone': (0, 1, 0),
+    'structure alone': (0, 0, 1)}
 
 def loss_ablation(books: dict, draws: int = 20) -> dict:      # name -> column -> (mean, low, high)
     "Each loss off and alone, and none at all: a box by chance at each anchor."
     found = {name: variant(books, own, lambdas) for name, lambdas in LOSSES.items()}
-    chance = {c: [winner(b, by_chance(b, own(b), s)) for s in range(draws)] for c, b in books.items()}
-    return found | {'no learning': measured(books, chance)}
+    def drawn(b): return [winner(b, by_chance(b, own(b), s)) for s in range(draws)]
+    return found | {'no learning': measured(books, {c: drawn(b) for c, b in books.items()})}
 
 def count_ablation(books: dict) -> dict:
     "K anchors and M sizes: fewer of both are parts of more."
     every = {1: [3], 2: [0, 6], 3: [0, 3, 6], 4: [0, 2, 4, 6], 7: list(range(7))}
     found = {f'K = {k}': variant(books, lambda b: b['set.spread'][:k]) for k in (1, 2, 4, 8, 16)}
-    return found | {f'M = {m}': variant(books, lambda b: own(b)[:, rows]) for m, rows in every.items()}
+    return found | {f'M = {m}': variant(books, lambda b: own(b)[:, s]) for m, s in every.items()}
 
 def anchor_ablation(books: dict) -> dict:
     "Where the anchors come from."
-    return {name: variant(books, lambda b: b[f'set.{name}'][:8]) for name in ('spread', 'topk', 'random')}
+    names = 'spread', 'topk', 'random'
+    return {n: variant(books, lambda b: b[f'set.{n}'][:8]) for n in names}
 
 def shape_ablation(books: dict) -> dict:
     "Squares, squares with flat and tall boxes of the same area, and those alone."
-    return {'squares': variant(books, own), 'three shapes': variant(books, lambda b: b['set.aspects']),
-            'flat and tall': variant(books, lambda b: b['set.aspects'][:, [i for i in range(21) if i % 3 != 1]])}
+    long = [i for i in range(21) if i % 3 != 1]
+    return {'squares': variant(books, own),
+        'three shapes': variant(books, lambda b: b['set.aspects']),
+        'flat and tall': variant(books, lambda b: b['set.aspects'][:, long])}
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #379ca599
 RATIOS = (0., .125, .25, .5, 1., 2., 4., 8.)        # beta over alpha; 1/2 is the paper's
@@ -101,49 +112,46 @@ RATIOS = (0., .125, .25, .5, 1., 2., 4., 8.)        # beta over alpha; 1/2 is th
 def ranking_ablation(
     books: dict,                        # case -> book
     alphas: tuple = (.5, 1., 2., 4.), betas: tuple = (0., .5, 1., 2., 4.),      # of the grid
-) -> tuple:                             # ratio -> column -> (mean, low, high); the share on the grid (alphas betas)
-    "What the weights of the score decide (LR eq. 7); `same` is the share of cases whose winner is the paper's."
+) -> tuple:  # ratio -> column -> (mean, low, high); the share on the grid (alphas betas)
+    "What the weights of the score decide (LR eq. 7); `same`: how often the paper's winner wins."
     chosen = {c: choices(b, own(b)) for c, b in books.items()}
     def won(alpha, beta): return {c: winner(books[c], u, alpha, beta) for c, u in chosen.items()}
     paper = won(2., 1.)
-    same = lambda alpha, beta: float(np.mean([won(alpha, beta)[c] == paper[c] for c in paper]))
-    return ({r: dict(measured(books, won(1., r)), same=(same(1., r),) * 3) for r in RATIOS}, np.array([[same(a, b) for b in betas] for a in alphas]))
+    def same(alpha, beta): return np.mean([won(alpha, beta)[c] == paper[c] for c in paper]).item()
+    found = {r: dict(measured(books, won(1., r)), same=(same(1., r),) * 3) for r in RATIOS}
+    return found, np.array([[same(a, b) for b in betas] for a in alphas])
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #7e737adc
 def template_ablation(books: dict) -> dict:
-    "Texts as they are, or in a template: both, or one of them (the released code: the prompt only)."
-    found = {}
-    for i, name in enumerate(TEMPLATES):
-        def told(book):
-            facts = book['facts'].clone()
-            facts[:, :2] = book['templates'][i]
-            facts[:, FACTS.index('s_t2i')] = 1 - facts[:, 0]
-            return dict(book, facts=facts)
-        found[name] = variant({c: told(b) for c, b in books.items()}, own)
-    return found
+    "Texts as they are, or in a template: both, or one (the released code: the prompt only)."
+    def told(book, terms):      # (u 2)
+        facts = book['facts'].clone()
+        facts[:, :2] = terms
+        facts[:, FACTS.index('s_t2i')] = 1 - terms[:, 0]
+        return dict(book, facts=facts)
+    return {name: variant({c: told(b, b['templates'][i]) for c, b in books.items()}, own)
+        for i, name in enumerate(TEMPLATES)}
 
 def reached(books: dict) -> dict:       # way of pooling -> (mean, low, high)
     "Share of anchors at which the network ended at the proposal of the lowest loss."
-    def share(book, method):
+    def share(book, way):
         loss = sum(fact(book, t) for t in TERMS)[own(book)]
-        return (loss.gather(1, book[f'learned.{method}'][:, None])[:, 0] <= loss.min(1).values + 1e-6).float().mean().item()
+        got = loss.gather(1, book[f'learned.{way}'][:, None])[:, 0]
+        return (got <= loss.min(1).values + 1e-6).float().mean().item()
     return {m: bootstrap([share(b, m) for b in books.values()]) for m in ('pool', 'align')}
 
 # %% ../../nbs/api/bench/09_ablations.ipynb #b337f3f1
-def head_hits(vit, seeds, k: int = 8) -> dict:      # name -> {'first': (mean, low, high), 'one of k': ...}
-    "Hit rates of spread anchors of each head alone, and of the mean of all, on scenes of one object."
+def head_hits(
+    vit, seeds, k: int = 8,
+) -> dict:          # name -> 'first' and 'one of k' -> (mean, low, high)
+    "Hit rates of spread anchors of each head, and of the mean of all, on scenes of one object."
     hits = {}
     for i, seed in enumerate(seeds):
         scene = draw_scene(seed, num_objects=1, clutter=bool(i % 2))
         attention, box = attend(vit, scene.image), scene.objects[0].box
-        for name, heat in (('mean', attention.mean), *((f'head {h}', m) for h, m in enumerate(attention.maps))):
-            inside = [contains(box, p) for p in spread_anchors(heat, k, scene.image.size).tolist()]
+        maps = {'mean': attention.mean} | {f'head {h}': m for h, m in enumerate(attention.maps)}
+        for name, heat in maps.items():
+            points = spread_anchors(heat, k, scene.image.size).tolist()
+            inside = [contains(box, p) for p in points]
             hits.setdefault(name, []).append((inside[0], any(inside)))
-    return {name: dict(zip(('first', f'one of {k}'), map(tuple, bootstrap_means(np.array(v, float)).tolist()))) for name, v in hits.items()}
-
-def as_table(found: dict, first: str = '', columns: dict = None) -> str:
-    "Markdown, with intervals."
-    columns = columns or {c: '.2f' for c in next(iter(found.values()))}
-    lines = [f'| {first} | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|']
-    for name, values in found.items(): lines.append(f'| {name} | ' + ' | '.join(f'{values[c][0]:{f}} ({values[c][1]:{f}} to {values[c][2]:{f}})' for c, f in columns.items()) + ' |')
-    return '\n'.join(lines)
+    return {name: bootstrap_means(v, ('first', f'one of {k}')) for name, v in hits.items()}

@@ -46,7 +46,8 @@ def random_sizes(
     size: tuple,                # (width, height) of the picture, pixels
     generator: torch.Generator,
 ) -> torch.Tensor:              # (k 4) long, XYXY pixels, half-open, not empty
-    "Width uniform in [0, W], height in [0, H], centred and cut at the border (LR, region ablation)."
+    """Width uniform in [0, W], height in [0, H], centred and cut at the border (LR, region
+    ablation)."""
     limit = torch.tensor(size, dtype=torch.double)
     half = torch.rand(len(centres), 2, generator=generator, dtype=torch.double) * limit / 2
     low = torch.minimum((centres.double() - half).round().clamp(min=0), limit - 1)

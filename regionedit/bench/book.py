@@ -10,15 +10,12 @@ __all__ = ['ASPECTS', 'FACTS', 'TEMPLATE', 'TEMPLATES', 'proposal_sets', 'verdic
 import argparse, json, os
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 import torch
 from tqdm.auto import tqdm
-
 from ..method.regions import choose_anchors
 from ..method.attention import attend
 from .metrics import outside, psnr
-from .rows import FIRST, Case, draw_case, on_named
+from .rows import FIRST, Case, draw_case, on_named, settings_of
 from ..method.config import Config, Task
 from ..method.core import box_iou
 from ..method.learner import learn
@@ -33,71 +30,96 @@ ASPECTS = (.5, 1., 2.)      # width over height
 
 def proposal_sets(vit, case: Case) -> dict:      # name -> (k m 4) long
     "The boxes that a book holds."
-    image, sizes = case.task.image, proposal_sizes()
-    attention = attend(vit, image)
+    image, attention = case.task.image, attend(vit, case.task.image)
+    chance = torch.Generator().manual_seed(case.scene)
     spread = choose_anchors(attention, 'spread', 16)
-    anywhere = torch.rand(8, 2, generator=torch.Generator().manual_seed(case.scene)) * torch.tensor(image.size)
-    return dict(spread=propose(spread, sizes, image.size), topk=propose(choose_anchors(attention, 'topk', 8), sizes, image.size),
-                random=propose(anywhere, sizes, image.size), aspects=propose(spread[:8], sizes, image.size, ASPECTS))
+    points = dict(spread=spread, topk=choose_anchors(attention, 'topk', 8),
+        random=torch.rand(8, 2, generator=chance) * torch.tensor(image.size))
+    sets = {name: propose(at, proposal_sizes(), image.size) for name, at in points.items()}
+    return sets | dict(aspects=propose(spread[:8], proposal_sizes(), image.size, ASPECTS))
 
 # %% ../../nbs/api/bench/08_book.ipynb #fa8e7179
 FACTS = (*TERMS, 's_t2i', 's_i2i', 'iou', 'named', 'clip_says', 'recogniser_says', 'kept')
 TEMPLATE = 'a picture of {}'
-TEMPLATES = {'none': (0, 0), 'both': (1, 1), 'prompt only': (1, 0), 'source only': (0, 1)}      # name -> in the prompt, in the source
+# name -> in the prompt, in the source
+TEMPLATES = {'none': (0, 0), 'both': (1, 1), 'prompt only': (1, 0), 'source only': (0, 1)}
 
-def verdicts(models, judge, case: Case, table: EditTable) -> dict:       # name -> (u) float
-    "Both judges and the truth, of every edit of a table."
-    image, truth = case.task.image, case.task.truth
-    after = [e.paste(image) for e in table.edits]
-    inside = [p.crop(e.box) for p, e in zip(after, table.edits)]
-    where = outside(truth, image.size)
-    said = dict(iou=[box_iou(e.box, truth) for e in table.edits], named=[on_named(e.box, truth, case.others) for e in table.edits],
-                clip_says=[n == case.wanted for n in names_of(models.clip, inside)], recogniser_says=[n == case.wanted for n in recognise(judge, inside)],
-                kept=[min(psnr(image, p, where), 100.) for p in after])
+def verdicts(models, judge, case: Case, edits: tuple) -> dict:       # name -> (u) float
+    "Both judges and the truth, of edits; without a judge the edits are true, and both say so."
+    image, truth, boxes = case.task.image, case.task.truth, [e.box for e in edits]
+    after, where = [e.paste(image) for e in edits], outside(truth, image.size)
+    inside, seen = [p.crop(b) for p, b in zip(after, boxes)], [case.wanted] * len(edits)
+    if judge is not None: seen = recognise(judge, inside)
+    named = seen if judge is None else names_of(models.clip, inside)
+    said = dict(iou=[box_iou(b, truth) for b in boxes],
+        named=[on_named(b, truth, case.others) for b in boxes],
+        clip_says=[n == case.wanted for n in named],
+        recogniser_says=[n == case.wanted for n in seen],
+        kept=[min(psnr(image, p, where), 100.) for p in after])
     return {k: torch.tensor(v, dtype=torch.float) for k, v in said.items()}
 
-def template_terms(models, case: Case, table: EditTable) -> torch.Tensor:     # (t u 2) float: text and direction loss
-    "Two of the losses with the texts in a template or not, in the order of `TEMPLATES`; the third reads no text."
-    pictures = models.clip.encode_images([case.task.image] + [e.paste(case.task.image) for e in table.edits]).pooled
-    def text(words, inside): return models.clip.encode_texts([TEMPLATE.format(words) if inside else words])[0]
-    found = []
-    for prompt, source in TEMPLATES.values():
-        t, s = text(case.task.prompt, prompt), text(case.task.source, source)
-        found.append(torch.stack([1 - pictures[1:] @ t, direction_loss(pictures[1:], pictures[0], t, s)], -1))
-    return torch.stack(found)
+def template_terms(
+    models, case: Case, table: EditTable,
+) -> torch.Tensor:          # (t u 2) float: text and direction loss
+    "Two of the losses with the texts in a template or not, in the order of `TEMPLATES`."
+    task = case.task
+    pictures = [task.image] + [e.paste(task.image) for e in table.edits]
+    before, *after = models.clip.encode_images(pictures).pooled
+    after, found = torch.stack(after), []
+    for inside in TEMPLATES.values():
+        texts = [TEMPLATE.format(t) if i else t for t, i in zip((task.prompt, task.source), inside)]
+        prompt, source = (models.clip.encode_texts([text])[0] for text in texts)
+        found.append([1 - after @ prompt, direction_loss(after, before, prompt, source)])
+    return torch.stack([torch.stack(terms, -1) for terms in found])
 
 # %% ../../nbs/api/bench/08_book.ipynb #e28a6b66
-def part(table: EditTable, index: torch.Tensor) -> EditTable:        # of (u 1) entries, those of index (k m)
+def part(
+    table: EditTable,           # (u 1)
+    index: torch.Tensor,        # (k m) long
+) -> EditTable:                 # (k m)
     "A table of some boxes of a larger one."
     pick = lambda v: v[:, 0][index]
-    return replace(table, boxes=table.boxes[:, 0][index], index=table.index[:, 0][index], terms={t: pick(v) for t, v in table.terms.items()}, s_t2i=pick(table.s_t2i), s_i2i=pick(table.s_i2i))
+    return replace(table, boxes=pick(table.boxes), index=pick(table.index), s_t2i=pick(table.s_t2i),
+        s_i2i=pick(table.s_i2i), terms={t: pick(v) for t, v in table.terms.items()})
 
-def learned(models, case: Case, table: EditTable, method: str, config: Config) -> torch.Tensor:     # (k) long
+def learned(
+    models, case: Case, table: EditTable,
+    method: str,                # of pooling
+    config: Config,
+) -> torch.Tensor:              # (k) long
     "The proposals that the network chooses at the end, with one way of pooling."
-    features = roi_features(attend(models.vit, case.task.image).features, table.boxes, case.task.image.size, method=method)
-    return learn(RegionGenerator(features.shape[2], table.boxes.shape[1], seed=case.noise), features, table, replace(config, seed=case.noise)).chosen[-1]
+    image, boxes = case.task.image, table.boxes
+    features = attend(models.vit, image).features
+    features = roi_features(features, boxes, image.size, method=method)
+    network = RegionGenerator(features.shape[2], boxes.shape[1], seed=case.noise)
+    return learn(network, features, table, replace(config, seed=case.noise)).chosen[-1]
 
 # %% ../../nbs/api/bench/08_book.ipynb #5f167e23
 def make_book(models, judge, case: Case, config: Config = Config()) -> dict:     # name -> tensor
     "Edit every box of every set and keep what the ablations ask for."
-    sets = proposal_sets(models.vit, case)
+    sets, task = proposal_sets(models.vit, case), case.task
     boxes = torch.tensor(distinct(torch.cat([b.flatten(0, 1) for b in sets.values()])[:, None])[0])
     place = {tuple(b): i for i, b in enumerate(boxes.tolist())}
-    task = Task(case.task.image, case.task.prompt, case.task.source, Config(seed=case.noise, source_weight=0))
-    table = fill_table(models, task, boxes[:, None])
-    facts = {t: v[:, 0] for t, v in table.terms.items()} | dict(s_t2i=table.s_t2i[:, 0], s_i2i=table.s_i2i[:, 0]) | verdicts(models, judge, case, table)
-    index = {n: torch.tensor([[place[tuple(b)] for b in row] for row in s.tolist()]) for n, s in sets.items()}
-    own = part(table, index['spread'][:8])
-    return dict(boxes=boxes, facts=torch.stack([facts[f] for f in FACTS], 1), templates=template_terms(models, case, table),
-                **{f'set.{n}': i for n, i in index.items()}, **{f'learned.{m}': learned(models, case, own, m, config) for m in ('pool', 'align')})
+    plain = Config(seed=case.noise, source_weight=0)
+    table = fill_table(models, Task(task.image, task.prompt, task.source, plain), boxes[:, None])
+    facts = {**table.terms, 's_t2i': table.s_t2i, 's_i2i': table.s_i2i}
+    facts = {k: v[:, 0] for k, v in facts.items()} | verdicts(models, judge, case, table.edits)
+    index = {n: torch.tensor([[place[tuple(b)] for b in row] for row in s.tolist()])
+        for n, s in sets.items()}
+    own, ways = part(table, index['spread'][:8]), ('pool', 'align')
+    return dict(boxes=boxes, facts=torch.stack([facts[f] for f in FACTS], 1),
+        templates=template_terms(models, case, table),
+        **{f'set.{n}': i for n, i in index.items()},
+        **{f'learned.{m}': learned(models, case, own, m, config) for m in ways})
 
 # %% ../../nbs/api/bench/08_book.ipynb #a4c73c7c
 def write_books(path: Path, books: dict, settings: str):     # books: (scene, noise) -> dict
     "Everything in one safetensors file, all of it or nothing."
     from safetensors.torch import save_file
+    def short(v): return (v.int() if v.dtype == torch.long else v).contiguous()  # 32 bits will do
     partial = Path(path).with_suffix('.partial')
-    short = lambda v: (v.int() if v.dtype == torch.long else v).contiguous()        # pixels and numbers of boxes fit in 32 bits
-    save_file({f'{s}.{n}.{name}': short(v) for (s, n), book in books.items() for name, v in book.items()}, partial, metadata=dict(settings=settings))
+    tensors = {f'{s}.{n}.{k}': short(v) for (s, n), book in books.items() for k, v in book.items()}
+    save_file(tensors, partial, metadata=dict(settings=settings))
     os.replace(partial, path)
 
 def read_books(path: Path) -> tuple:     # books, settings
@@ -107,15 +129,17 @@ def read_books(path: Path) -> tuple:     # books, settings
     books = {}
     with safe_open(path, 'pt') as f:
         for key in f.keys():
-            scene, noise, name = key.split('.', 2)
-            value = f.get_tensor(key)
-            books.setdefault((int(scene), int(noise)), {})[name] = value.long() if value.dtype == torch.int32 else value
+            (scene, noise, name), value = key.split('.', 2), f.get_tensor(key)
+            if value.dtype == torch.int32: value = value.long()
+            books.setdefault((int(scene), int(noise)), {})[name] = value
         return dict(sorted(books.items())), f.metadata()['settings']
 
 # %% ../../nbs/api/bench/08_book.ipynb #288b04ab
-def make_books(models, judge, path: Path, scenes: int, config: Config = Config(), progress: bool = True) -> dict:
+def make_books(
+    models, judge, path: Path, scenes: int,
+    config: Config = Config(), progress: bool = True,
+) -> dict:                  # (scene, noise) -> book
     "The books of the first scenes of the benchmark, one noise each."
-    from regionedit.bench.rows import settings_of
     settings = settings_of(models, judge, config)
     books, before = read_books(path)
     if before != settings: books = {}
@@ -130,13 +154,15 @@ def main():
     "Edit every box that the ablations ask for; can be stopped and started again."
     from regionedit.models.pretrained import RegionEditor
     from regionedit.pocket.recogniser import load_recogniser
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument('--scenes', type=int, default=16, help='number of scenes (default: 16)')
-    parser.add_argument('--preset', default='pocket', help='models (default: pocket)')
-    parser.add_argument('--out', type=Path, default=Path('book.safetensors'), help='the file (default: book.safetensors)')
+    parser = argparse.ArgumentParser(description=main.__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--scenes', type=int, default=16, help='number of scenes')
+    parser.add_argument('--preset', default='pocket', help='models')
+    parser.add_argument('--out', type=Path, default=Path('book.safetensors'), help='the file')
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    books = make_books(RegionEditor.from_pretrained(args.preset), load_recogniser(), args.out, args.scenes)
+    models = RegionEditor.from_pretrained(args.preset)
+    books = make_books(models, load_recogniser(), args.out, args.scenes)
     print(json.dumps(dict(cases=len(books), edits=sum(len(b['boxes']) for b in books.values()))))
 
 if __name__ == '__main__' and '__file__' in globals(): main()

@@ -25,14 +25,18 @@ def noise_difference(
     draws: int = 6,         # noises; DiffEdit takes 10
 ) -> torch.Tensor:          # (h w) float, 0 or more
     "How much the guesses under the two texts differ, cell by cell (DiffEdit, step 1)."
-    pixels = to_tensor(image.resize((editor.size, editor.size), Image.BICUBIC))[None].to(editor.unet.device) * 2 - 1
+    pixels = to_tensor(image.resize((editor.size, editor.size), Image.BICUBIC))[None].to(
+        editor.unet.device) * 2 - 1
     latents, hole = encode(editor.vae, torch.cat([pixels, torch.zeros_like(pixels)])).split(1)
     t = torch.tensor([int(strength * editor.scheduler.config.num_train_timesteps)])
-    noise = torch.randn((draws, *latents.shape[1:]), generator=torch.Generator().manual_seed(seed)).to(latents)
+    noise = torch.randn((draws, *latents.shape[1:]),
+        generator=torch.Generator().manual_seed(seed)).to(latents)
     noisy = editor.scheduler.add_noise(latents.expand_as(noise), noise, t)
-    shown = torch.cat([noisy, torch.ones_like(noisy[:, :1]), hole.expand_as(noise)], 1).to(editor.unet.dtype)
+    shown = torch.cat([noisy, torch.ones_like(noisy[:, :1]), hole.expand_as(noise)],
+        1).to(editor.unet.dtype)
     texts = embed(editor.text_encoder, editor.tokenizer, [source, prompt]).to(editor.unet.dtype)
-    guesses = [editor.unet(shown, t.to(shown.device), encoder_hidden_states=text.expand(draws, -1, -1)).sample.float() for text in texts[:, None]]
+    guesses = [editor.unet(shown, t.to(shown.device),
+        encoder_hidden_states=text.expand(draws, -1, -1)).sample.float() for text in texts[:, None]]
     return (guesses[0] - guesses[1]).abs().mean((0, 1)).cpu()
 
 # %% ../../nbs/api/bench/03_diffedit.ipynb #1e603711
@@ -50,23 +54,30 @@ def difference_map(
     "The difference of all windows, laid over each other."
     total, count = torch.zeros(2, image.height, image.width)
     for x0, y0, x1, y1 in windows or [(0, 0, *image.size), *sliding_windows(image.size)]:
-        found = noise_difference(editor, image.crop((x0, y0, x1, y1)), source, prompt, seed, **kwargs)
-        total[y0:y1, x0:x1] += F.interpolate(found[None, None], (y1 - y0, x1 - x0), mode='bilinear')[0, 0]
+        found = noise_difference(editor, image.crop((x0, y0, x1, y1)), source, prompt, seed,
+            **kwargs)
+        total[y0:y1, x0:x1] += F.interpolate(found[None, None], (y1 - y0, x1 - x0),
+            mode='bilinear')[0, 0]
         count[y0:y1, x0:x1] += 1
     return total / count
 
 # %% ../../nbs/api/bench/03_diffedit.ipynb #493f5e1a
-def threshold(difference: torch.Tensor, ratio: float = 3.) -> torch.Tensor:     # (H W) bool, never empty
+def threshold(difference: torch.Tensor,
+        ratio: float = 3.) -> torch.Tensor:  # (H W) bool, never empty
     "DiffEdit's mask; the highest value alone if nothing is above one half."
     unit = (difference / (ratio * difference.mean()).clamp(min=1e-12)).clamp(0, 1)
     return (unit > .5) | (difference == difference.max())
 
 def bounding_box(mask: torch.Tensor) -> tuple:      # XYXY int, half-open
     "The smallest box around what is true. Raises `ValueError` if nothing is."
-    if not mask.any(): raise ValueError('expected a mask with something in it, got an empty one; lower the threshold')
-    (y0, *_, y1), (x0, *_, x1) = (np.flatnonzero(mask.any(d).numpy())[[0, -1]].tolist() for d in (1, 0))
+    if not mask.any():
+        raise ValueError('expected a mask with something in it, got an empty one; lower the '
+            'threshold')
+    (y0, *_, y1), (x0, *_, x1) = (np.flatnonzero(mask.any(d).numpy())[[0, -1]].tolist()
+        for d in (1, 0))
     return x0, y0, x1 + 1, y1 + 1
 
-def diffedit_box(editor, image: Image.Image, source: str, prompt: str, seed: int = 0, **kwargs) -> tuple:     # XYXY int
+def diffedit_box(editor, image: Image.Image, source: str, prompt: str, seed: int = 0,
+        **kwargs) -> tuple:  # XYXY int
     "The box that DiffEdit's mask fits into."
     return bounding_box(threshold(difference_map(editor, image, source, prompt, seed, **kwargs)))

@@ -9,32 +9,36 @@ __all__ = ['bootstrap', 'bootstrap_means', 'wins']
 from typing import Callable
 
 import numpy as np
+from scipy import stats
 
 # %% ../../nbs/api/bench/02_intervals.ipynb #62772152
 def bootstrap(
-    values: np.ndarray,         # (scenes ...) float
-    figure: Callable = lambda v: v.mean(0),     # (scenes ...) -> a number
-    draws: int = 2000,
-    level: float = .95,
-    seed: int = 0,
-) -> tuple:                     # the figure, lower and upper end of its interval
-    "A figure with its percentile interval, scenes resampled. Raises `ValueError` if there are none."
-    values = np.asarray(values, float)
-    if not len(values): raise ValueError('expected the values of at least one scene, got none; measure some')
-    rng = np.random.default_rng(seed)
-    found = [figure(values[rng.integers(len(values), size=len(values))]) for _ in range(draws)]
-    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
-    return float(figure(values)), float(low), float(high)
+    values: np.ndarray,             # (scenes) or (scenes n) float
+    figure: Callable = np.mean,     # of the n columns and `axis`
+    draws: int = 2000, level: float = .95, seed: int = 0,
+) -> tuple:                         # the figure, lower and upper end of its interval
+    """A figure with its percentile interval, scenes resampled. Raises `ValueError` if there are
+    none."""
+    if not len(values):
+        raise ValueError('expected the values of at least one scene, got none; measure some')
+    columns = np.atleast_2d(np.asarray(values, float).T)
+    return float(figure(*columns, axis=-1)), *map(float, _ends(columns, figure, draws, level, seed))
 
 def bootstrap_means(
     values: np.ndarray,         # (scenes n) float
+    names: tuple,               # n of str
     draws: int = 1000, level: float = .95, seed: int = 0,
-) -> np.ndarray:                # (n 3) float: mean, lower and upper end
+) -> dict:                      # name -> (mean, lower, upper end)
     "The same for the means of many columns at once."
-    values = np.asarray(values, float)
-    drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    found = np.stack([values[i].mean(0) for i in drawn])
-    return np.stack([values.mean(0), *np.quantile(found, ((1 - level) / 2, (1 + level) / 2), axis=0)], 1)
+    ends = _ends(np.asarray(values, float).T[None], np.mean, draws, level, seed)
+    found = np.stack([np.mean(values, 0), *ends], 1)
+    return dict(zip(names, map(tuple, found.tolist())))
+
+def _ends(columns, figure: Callable, draws: int, level: float, seed: int) -> tuple:
+    "Both ends by scipy, which asks for two scenes at least."
+    if columns.shape[-1] == 1: return (figure(*columns, axis=-1),) * 2
+    return stats.bootstrap(columns, figure, n_resamples=draws, confidence_level=level, axis=-1,
+        method='percentile', paired=len(columns) > 1, rng=seed).confidence_interval
 
 # %% ../../nbs/api/bench/02_intervals.ipynb #89cb5382
 def wins(
@@ -43,7 +47,9 @@ def wins(
 ) -> np.ndarray:            # (scenes) 1, 0.5 or 0
     "Scene by scene, does the first method win? Later criteria break ties."
     ours, other = np.asarray(ours, float), np.asarray(other, float)
-    if ours.shape != other.shape or ours.ndim != 2: raise ValueError(f'expected two arrays (scenes, criteria) of one shape, got {ours.shape} and {other.shape}; measure both methods on the same scenes')
-    result = np.full(len(ours), .5)
-    for a, b in zip(ours.T[::-1], other.T[::-1]): result = np.where(a > b, 1., np.where(a < b, 0., result))
-    return result
+    if ours.shape != other.shape or ours.ndim != 2:
+        raise ValueError('expected two arrays (scenes, criteria) of one shape, got '
+            f'{ours.shape} and {other.shape}; measure both methods on the same scenes')
+    sign = (ours > other).astype(float) - (ours < other)
+    first = (sign != 0).argmax(1)[:, None]
+    return (np.take_along_axis(sign, first, 1)[:, 0] + 1) / 2

@@ -27,7 +27,8 @@ def method(name: str) -> Callable:
 # %% ../../nbs/api/bench/04_methods.ipynb #9cdaf9f7
 class Remembering:
     "A CLIP that looks at each picture and reads each text once; everything else is the CLIP's own."
-    def __init__(self, clip, limit: int = 2048): self.clip, self.limit, self.pictures, self.texts = clip, limit, {}, {}
+    def __init__(self, clip, limit: int = 2048):
+        self.clip, self.limit, self.pictures, self.texts = clip, limit, {}, {}
 
     def __getattr__(self, name): return getattr(self.clip, name)
 
@@ -53,30 +54,38 @@ def charged(models, result, hits: int, misses: int) -> float:
     "Seconds that a result would have taken with an empty cache."
     total, editing = result.seconds['total'], result.seconds['edit']
     if not hits: models.price = editing / max(misses, 1)
-    return total if not hits else total - editing + max(editing, getattr(models, 'price', 0.) * (hits + misses))
+    return total if not hits else total - editing + max(editing,
+        getattr(models, 'price', 0.) * (hits + misses))
 
 def run_shared(models, task: BenchTask, config: Config) -> Outcome:
-    "The method itself on one task; edits that an earlier run of the same task made are not made again."
+    """The method itself on one task; edits that an earlier run of the same task made are not made
+    again."""
     hits, misses = models.cache.hits, models.cache.misses
     result = models.run(task.with_config(config))
     seconds = charged(models, result, models.cache.hits - hits, models.cache.misses - misses)
     best, table = result.candidates[0], result.table.score(result.config)
-    return Outcome(result.box, best.score, best.edit, result.num_edits, seconds, table[result.table.valid].max().item())
+    return Outcome(result.box, best.score, best.edit, result.num_edits, seconds,
+        table[result.table.valid].max().item())
 
 # %% ../../nbs/api/bench/04_methods.ipynb #d4b6cc25
 def _variant(**changes) -> Callable:
     return lambda models, task, config: run_shared(models, task, replace(config, **changes))
 
-METHODS |= {'ours': _variant(estimator='exact'), 'paper-ranking': _variant(estimator='exact', source_weight=0)}
+METHODS |= {'ours': _variant(estimator='exact'),
+    'paper-ranking': _variant(estimator='exact', source_weight=0)}
 for _name in CHOICES['estimator']:
     if _name != 'exact': METHODS[_name] = _variant(estimator=_name)
-METHODS |= {'amortised-1': _variant(estimator='amortised', budget=1), 'halving-16': _variant(budget=16, search='halving'), 'random-16': _variant(budget=16, search='random')}
+METHODS |= {'amortised-1': _variant(estimator='amortised', budget=1),
+    'halving-16': _variant(budget=16, search='halving'),
+    'random-16': _variant(budget=16, search='random')}
 if 'patches' in CHOICES.get('mask', ()): METHODS['patches'] = _variant(mask='patches')
 
-def _of_baseline(name: str) -> Callable: return lambda models, task, config: run_baseline(name, models, task, config)
+def _of_baseline(name: str) -> Callable:
+    return lambda models, task, config: run_baseline(name, models, task, config)
 
 METHODS |= {name: _of_baseline(name) for name in BASELINES}
-METHODS['topk-random'] = lambda models, task, config: run_baseline('dino-random', models, task, replace(config, anchors='topk'))
+METHODS['topk-random'] = lambda models, task, config: run_baseline('dino-random', models, task,
+    replace(config, anchors='topk'))
 
 # %% ../../nbs/api/bench/04_methods.ipynb #074b344f
 @method('diffedit')
@@ -89,4 +98,5 @@ def run_diffedit(models, task: BenchTask, config: Config) -> Outcome:
 
 def methods_for(models) -> list:        # of names
     "The methods that these models can run: DiffEdit needs a denoiser with latents."
-    return [name for name in METHODS if name != 'diffedit' or all(hasattr(models.editor, part) for part in ('unet', 'vae', 'text_encoder'))]
+    return [name for name in METHODS if name != 'diffedit'
+        or all(hasattr(models.editor, part) for part in ('unet', 'vae', 'text_encoder'))]

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['BEGIN', 'END', 'STUB', 'SITE', 'NOTE', 'lessons', 'student_source', 'is_exercise', 'student_copy', 'to_site',
-           'copy_course', 'start_lab', 'add_lab_command', 'command_lab']
+           'find_home', 'copy_course', 'start_lab', 'add_lab_command', 'command_lab']
 
 # %% ../../nbs/api/course/00_lab.ipynb #d2c92b8c
 from copy import deepcopy
-import hashlib, json, re, shlex, sys
+import hashlib, json, os, re, shlex, sys
 from pathlib import Path
 from typing import Callable, Union
 
@@ -96,14 +96,22 @@ def _lesson(path: Path, student: bool) -> tuple:        # text, notebook
     return nbformat.writes(notebook) + '\n', notebook
 
 # %% ../../nbs/api/course/00_lab.ipynb #87f72db1
+def find_home(folder: Path):
+    "Where nothing can be written at home, Jupyter keeps its own files in this folder."
+    from jupyter_core.paths import jupyter_data_dir
+    try: check_out(jupyter_data_dir())
+    except ValueError:
+        for name in ('JUPYTER_DATA_DIR', 'JUPYTER_CONFIG_DIR', 'JUPYTER_RUNTIME_DIR', 'IPYTHONDIR'):
+            os.environ[name] = str(folder.resolve()/'.jupyter')
+
 def copy_course(
     folder: Union[str, Path],   # made if it does not exist
     student: bool = False,      # without the solutions
 ) -> list:                      # of str: lessons that were kept as the student left them
     "Copy all lessons and trust them. Raises `ValueError` if the folder cannot be written."
     from nbformat.sign import NotebookNotary
-    folder, notary, kept = check_out(folder), NotebookNotary(), []
-    note = _written(folder)
+    find_home(folder := check_out(folder))
+    note, notary, kept = _written(folder), NotebookNotary(), []
     for path in lessons():
         (text, notebook), target = _lesson(path, student), folder/path.name
         there = target.read_text(encoding='utf8', errors='replace') if target.exists() else None

@@ -16,7 +16,6 @@ from typing import Callable, Optional
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from ..method.core import READING, to_images, to_tensor
 from .codes import PatchAutoencoder

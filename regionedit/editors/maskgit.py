@@ -14,7 +14,6 @@ from typing import Callable, Optional
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from ..method.core import to_images
 from ..method.edits import register_editor

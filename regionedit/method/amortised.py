@@ -11,11 +11,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 import warnings
-
 import torch
 from torch import nn
 from PIL import Image
-
 from .attention import Attention
 from .config import Config, Task
 from .core import ModelNotAvailable

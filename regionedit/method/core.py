@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['READING', 'MAX_TEXT', 'MAX_PIXELS', 'ModelNotAvailable', 'Note', 'shown', 'check_text', 'check_file', 'check_out',
-           'to_rgb', 'open_image', 'to_tensor', 'NotNumbers', 'to_image', 'to_images', 'box_iou', 'contains',
-           'check_box', 'scale_box']
+           'read_object', 'write_whole', 'to_rgb', 'open_image', 'to_tensor', 'NotNumbers', 'to_image', 'to_images',
+           'box_iou', 'contains', 'check_box', 'scale_box']
 
 # %% ../../nbs/api/method/00_core.ipynb #c4d37b95
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Union
-import io, os, stat, tempfile, threading, unicodedata, warnings
+from typing import Optional, Union
+import io, json, os, stat, tempfile, threading, unicodedata, warnings
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -80,6 +80,22 @@ def check_out(
         reason = 'it is a file' if isinstance(error, FileExistsError) else _reason(error)
         raise ValueError(f'expected a folder for the results that can be written, got {shown(str(folder), 200)} ({reason}); name another') from None
     return Path(folder)
+
+# %% ../../nbs/api/method/00_core.ipynb #f11e0b1b
+def read_object(path: Path) -> Optional[dict]:
+    "A JSON object, or None where there is none."
+    try: found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError): return None
+    return found if isinstance(found, dict) else None
+
+def write_whole(path: Path, text: str):
+    "A file of UTF-8 that is there with all of its text or not at all."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f'.{path.name}.new')
+    try:
+        new.write_text(text, encoding='utf8', newline='\n')
+        os.replace(new, path)
+    finally: new.unlink(missing_ok=True)
 
 # %% ../../nbs/api/method/00_core.ipynb #9353c87c
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -158,7 +174,10 @@ def _check_size(width: int, height: int):
     if width * height > MAX_PIXELS: raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}; make it smaller first')
 
 def _unreadable(what: str, error: Exception) -> ValueError:
-    return ValueError(f'expected a picture that Pillow can read, {what} is not one ({_reason(error)}); convert it to PNG or JPEG')
+    common = what.lower().rstrip("'").endswith(('.png', '.jpg', '.jpeg'))
+    way = 'fetch or save it again' if common else 'convert it to PNG or JPEG'
+    return ValueError(f'expected a picture that Pillow can read, {what} is not one '
+                      f'({_reason(error)}); {way}')
 
 def _open(path: Path) -> Image.Image:
     "A file's header; the pixels are not read yet."

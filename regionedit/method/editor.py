@@ -94,7 +94,7 @@ def own_region(
 def _warn_if_cut(editor, prompt: str):
     "Say once how much of a long prompt the editor reads; CLIP speaks for itself."
     tokenizer = getattr(editor, 'tokenizer', None)
-    if not tokenizer: return
+    if tokenizer is None: return
     with getattr(editor, 'lock', READING): count = len(tokenizer(prompt, verbose=False).input_ids)
     used = tokenizer.model_max_length
     if count > used: warnings.warn(

@@ -13,17 +13,22 @@ from ..method.core import ModelNotAvailable
 
 # %% ../../nbs/api/models/01_bundled.ipynb #2b723560
 _MODELS = Path(regionedit.__file__).parent/'pocket'/'models'
-NAMES = ('vit', 'clip', 'diffusion', 'maskgit', 'recogniser', 'rgn')     # models the package carries
+NAMES = ('vit', 'clip', 'diffusion', 'maskgit', 'recogniser', 'rgn')  # models the package carries
 
 def weights_folder(
     name: str,      # one of `NAMES`
 ) -> Path:          # a folder with the model's configuration and `.safetensors`
-    "Where a bundled model lies. Raises `ValueError` for an unknown name, `ModelNotAvailable` if its files are missing."
-    if name not in NAMES: raise ValueError(f"expected one of {', '.join(NAMES)}, got {name!r}; give a folder's path to use a model of your own")
+    """Where a bundled model lies. Raises `ValueError` for an unknown name, `ModelNotAvailable` if
+    its files are missing."""
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}, got {name!r}; "
+                         "give a folder's path to use a model of your own")
     folder = _MODELS/name
     if any(folder.rglob('*.safetensors')): return folder
-    raise ModelNotAvailable(f'expected the bundled {name} model (.safetensors) in {folder.resolve()}, found none there; reinstall regionedit, '
-                            'give your own folder in the same layout, or train one with `regionedit train`')
+    raise ModelNotAvailable(f'expected the bundled {name} model (.safetensors) in '
+                            f'{folder.resolve()}, found none there; reinstall regionedit, '
+                            'give your own folder in the same layout, or train one with '
+                            '`regionedit train`')
 
 # %% ../../nbs/api/models/01_bundled.ipynb #91cb46eb
 _EXAMPLES = _MODELS.parent/'data'/'examples'
@@ -33,5 +38,6 @@ def example(
     name: str,      # one of `EXAMPLES`
 ) -> Path:          # a PNG file
     "Where an example picture lies. Raises `ValueError` for an unknown name."
-    if name not in EXAMPLES: raise ValueError(f"expected one of {', '.join(EXAMPLES)}, got {name!r}")
+    if name not in EXAMPLES:
+        raise ValueError(f"expected one of {', '.join(EXAMPLES)}, got {name!r}")
     return _EXAMPLES/f'{name}.png'

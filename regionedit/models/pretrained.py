@@ -6,15 +6,16 @@
 __all__ = ['load_vit', 'load_clip', 'load_editor']
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #4205b7b8
+from inspect import signature
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from fastcore.basics import patch
 import torch
 from torch import nn
 
+from ..editors.loading import check_arguments, named, reading
 from ..method.clip import Clip
-from ..method.core import ModelNotAvailable
 from ..method.edits import EDITORS, Editor
 from ..method.editor import RegionEditor
 from .bundled import weights_folder
@@ -27,10 +28,10 @@ def _source(source: Union[str, Path]) -> Union[str, Path]:
     name = str(source)
     if isinstance(source, Path) or Path(name).exists() or '/' in name: return source
     import timm
-    if not timm.is_model(name.split('.')[0]): raise ValueError(f"expected a folder or a timm name, got {name!r}; timm.list_models('vit*') lists the names")
-    known = timm.get_pretrained_cfg(name)
-    if not (known and known.hf_hub_id): raise ValueError(f"expected a timm name with weights, got {name!r}; timm.list_models('vit*', pretrained=True) lists them")
-    return f'hf-hub:{known.hf_hub_id}'
+    known = timm.is_model(name.split('.')[0]) and timm.get_pretrained_cfg(name)
+    if known and known.hf_hub_id: return f'hf-hub:{known.hf_hub_id}'
+    raise ValueError(f'expected a folder or a timm name with weights, got {name!r}; '
+                     "timm.list_models('vit*', pretrained=True) lists the names")
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #4f8770f5
 def load_vit(
@@ -38,16 +39,19 @@ def load_vit(
     device: str = 'cpu',
     local_files_only: bool = False,     # with a name, look in the cache only
 ) -> nn.Module:                 # timm VisionTransformer, eval mode, float32
-    "A vision transformer. Raises `ModelNotAvailable` if its files are missing or broken, `ValueError` if it has no [CLS] query."
+    """A vision transformer. Raises `ModelNotAvailable` if its files are missing or broken,
+    `ValueError` if it has no [CLS] query."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
     folder, _ = find_model(_source(source), 'vit', local_files_only=local_files_only)
-    try: vit = timm.create_model(f'local-dir:{folder}', pretrained=True, num_classes=0, dynamic_img_size=True)
-    except TypeError: raise ValueError(f'expected a VisionTransformer of timm, {source} is another kind; DINO and DINOv2 models work') from None
-    except Exception as error: raise ModelNotAvailable(f'expected a ViT in {folder}, could not load it ({" ".join(str(error).split())[:200]}); fetch it again, or use the preset "pocket"') from error
-    if not isinstance(vit, VisionTransformer) or vit.cls_token is None:
-        raise ValueError(f'expected a VisionTransformer with a [CLS] token, {source} is {type(vit).__name__} without; DINO and DINOv2 models work')
-    return vit.eval().to(device)
+    given, vit = dict(pretrained=True, num_classes=0, dynamic_img_size=True), None
+    with reading('a ViT', folder):
+        try: vit = timm.create_model(f'local-dir:{folder}', **given)
+        except TypeError: pass      # a kind that has no size to be dynamic
+    if isinstance(vit, VisionTransformer) and vit.cls_token is not None:
+        return vit.eval().to(device)
+    raise ValueError('expected a VisionTransformer of timm with a [CLS] token, '
+                     f'{source} is another kind; DINO and DINOv2 models work')
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8e0f8ed9
 def load_clip(
@@ -59,40 +63,53 @@ def load_clip(
     name = str(source) if str(source).startswith('hf-hub:') else Path(source)
     folder, _ = find_model(name, 'clip', local_files_only=local_files_only)
     import open_clip
-    try:
-        model = open_clip.create_model(f'local-dir:{folder}', device=device, require_pretrained=True)
+    with reading('a CLIP', folder):     # open_clip lets many kinds through
+        model = open_clip.create_model(f'local-dir:{folder}', device=device,
+                                       require_pretrained=True)
         return Clip(model, open_clip.get_tokenizer(f'local-dir:{folder}'), Path(source).name)
-    except Exception as error:      # a cut download, a config of another model: open_clip lets many kinds through
-        raise ModelNotAvailable(f'expected a CLIP in {folder}, could not read it ({" ".join(str(error).split())[:200]}); fetch it again, or use the preset "pocket"') from error
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #9a9a755b
+def _takes(cls: type, weights) -> Optional[set]:        # of str
+    "Names of the arguments that an editor can be told; None: any."
+    if hasattr(cls, 'arguments'): return cls.arguments(weights)
+    if any(p.kind is p.VAR_KEYWORD for p in signature(cls).parameters.values()): return None
+    return named(cls, *([] if weights is None else [cls.from_pretrained]))
+
 def load_editor(
     kind: str,                  # a registered name
-    weights: Union[str, Path, None] = None,     # folder in diffusers' layout; None for an editor without weights
+    # folder in diffusers' layout; None for an editor without weights
+    weights: Union[str, Path, None] = None,
     device: str = 'cpu',
     dtype=None,                 # torch.dtype; None: float32
     **kwargs,                   # passed on to the editor
 ) -> Editor:
-    "Load an editor. Raises `ValueError` for an unknown kind or argument, `ModelNotAvailable` for missing files."
-    import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline     # they register themselves
-    if kind not in EDITORS: raise ValueError(f'expected an editor out of {sorted(EDITORS)}, got {kind!r}; register yours with regionedit.method.edits.register_editor')
-    try: return EDITORS[kind](**kwargs) if weights is None else EDITORS[kind].from_pretrained(weights, device=device, dtype=dtype or torch.float32, **kwargs)
-    except TypeError as error:
-        if 'unexpected keyword' not in str(error): raise
-        raise ValueError(f'expected arguments that the {kind} editor has, got {", ".join(kwargs)} ({error}); leave out what it does not know') from error
+    """Load an editor. Raises `ValueError` for an unknown kind or argument, `ModelNotAvailable` for
+    missing files."""
+    # they register themselves
+    import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline
+    if kind not in EDITORS: raise ValueError(
+        f'expected an editor out of {sorted(EDITORS)}, got {kind!r}; register yours with '
+        'regionedit.method.edits.register_editor')
+    cls = EDITORS[kind]
+    check_arguments(kwargs, _takes(cls, weights), f'the {kind} editor')
+    if weights is None: return cls(**kwargs)
+    return cls.from_pretrained(weights, device=device, dtype=dtype or torch.float32, **kwargs)
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #4c7170b2
 @patch(cls_method=True)
 def from_pretrained(
     cls: RegionEditor,
-    name: Union[str, Path, Preset] = 'pocket',  # a preset, ORG/NAME on the hub, a folder or a file; see the page Presets
+    # a preset, ORG/NAME on the hub, a folder or a file; see the page Presets
+    name: Union[str, Path, Preset] = 'pocket',
     device: str = 'auto', dtype='auto',         # see `choose_device`
     *,
-    vit=None, clip=None, revision=None, variant='auto', local_files_only=False,     # see `get_preset`
-    **editor_args,                              # the editor's own: num_inference_steps, memory, strength, ...
+    vit=None, clip=None, revision=None, variant='auto', local_files_only=False,  # see `get_preset`
+    **editor_args,  # the editor's own: num_inference_steps, memory, strength, ...
 ) -> RegionEditor:
     "Load three models that go together. Raises `ValueError` or `ModelNotAvailable`."
     preset = get_preset(name, vit, clip, revision, variant, local_files_only)
-    device, dtype = choose_device(device, dtype, preset.bundled)
-    editor = load_editor(preset.editor, preset.editor_weights, device, dtype, **{**preset.editor_args, **editor_args})
-    return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name, weights_folder('rgn'))
+    device, dtype = choose_device(device, dtype, preset.bundled, preset.editor_weights)
+    editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
+                         **{**preset.editor_args, **editor_args})
+    return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
+               weights_folder('rgn'))

@@ -56,9 +56,11 @@ def show_heads(
     ax = _axis(ax, 1.6 * columns, (1.6 * tall + .25) * rows)
     for i, one in enumerate(maps):
         x, y = i % columns * 1.06, i // columns * (tall + .16)
-        for layer, look in ((image.convert('RGB'), {}), (one, dict(cmap='inferno', alpha=.65, interpolation='nearest'))):
+        for layer, look in ((image.convert('RGB'), {}),
+                (one, dict(cmap='inferno', alpha=.65, interpolation='nearest'))):
             ax.imshow(layer, extent=(x, x + 1, y + tall, y), **look)
-        ax.text(x + .5, y - .02, names[i] if names else f'head {i}', ha='center', va='bottom', fontsize=8)
+        ax.text(x + .5, y - .02, names[i] if names else f'head {i}', ha='center', va='bottom',
+            fontsize=8)
     ax.set(xlim=(0, 1.06 * columns - .06), ylim=(rows * (tall + .16) - .16, -.12), aspect='equal')
     ax.axis('off')
     return ax

@@ -39,7 +39,8 @@ def show_image(
     return ax
 
 def _ground(image: Image.Image, ax):
-    "An axis that shows a picture: the given one if it already does, so that plots can lie over each other."
+    """An axis that shows a picture: the given one if it already does, so that plots can lie over
+    each other."""
     return ax if ax is not None and ax.images else show_image(image, ax)
 
 # %% ../../nbs/api/plots/00_base.ipynb #7ee37669
@@ -59,8 +60,11 @@ def show_boxes(
     ax = _ground(image, ax)
     for i, (x0, y0, x1, y1) in enumerate(_array(boxes).reshape(-1, 4)):
         colour = colours[i] if colours else _colour(i)
-        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5))
-        if labels: ax.text(x0, y0, labels[i], color='white', fontsize=7, va='bottom', bbox=dict(facecolor=colour, edgecolor='none', pad=1))
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour,
+            linewidth=1.5))
+        if labels:
+            ax.text(x0, y0, labels[i], color='white', fontsize=7, va='bottom',
+                bbox=dict(facecolor=colour, edgecolor='none', pad=1))
     return ax
 
 # %% ../../nbs/api/plots/00_base.ipynb #0b25b5f4
@@ -73,7 +77,8 @@ def show_attention(
     "A picture under its attention map."
     w, h = image.size
     ax = _ground(image, ax)
-    ax.imshow(_array(attention), extent=(0, w, h, 0), cmap='inferno', alpha=alpha, interpolation='nearest')
+    ax.imshow(_array(attention), extent=(0, w, h, 0), cmap='inferno', alpha=alpha,
+        interpolation='nearest')
     return ax
 
 # %% ../../nbs/api/plots/00_base.ipynb #601ac015
@@ -116,7 +121,8 @@ def show_terms(
     ax.imshow(terms, cmap='viridis', aspect='auto')
     middle = (np.nanmin(terms) + np.nanmax(terms)) / 2
     for i, j in np.ndindex(k, m):
-        ax.text(j, i, f'{terms[i, j]:.2f}', ha='center', va='center', fontsize=7, color='black' if terms[i, j] > middle else 'white')
+        ax.text(j, i, f'{terms[i, j]:.2f}', ha='center', va='center', fontsize=7, color='black'
+            if terms[i, j] > middle else 'white')
     for i, j in enumerate([] if chosen is None else _array(chosen).astype(int)):
         ax.add_patch(Rectangle((j - .5, i - .5), 1, 1, fill=False, edgecolor='red', linewidth=2))
     ax.set(xlabel='proposal', ylabel='anchor', xticks=range(m), yticks=range(k))
@@ -137,7 +143,8 @@ def show_trajectory(
     probabilities = _array(probabilities)
     last = probabilities[-1].argmax(1)
     sure = ax.twinx()
-    for i, j in enumerate(last): sure.plot(probabilities[:, i, j], color=_colour(i), linewidth=1, label=f'anchor {i}')
+    for i, j in enumerate(last):
+        sure.plot(probabilities[:, i, j], color=_colour(i), linewidth=1, label=f'anchor {i}')
     sure.set(ylim=(0, 1.02), ylabel='probability of the choice')
     return ax
 
@@ -148,7 +155,8 @@ def _strip(images: list, ax, gap: float = .04):
     lefts = [sum(widths[:i]) + gap * i for i in range(len(images))]
     right = lefts[-1] + widths[-1]
     ax = _axis(ax, min(1.6 * right, 12), 1.9)
-    for im, x, w in zip(images, lefts, widths): ax.imshow(im.convert('RGB'), extent=(x, x + w, 1, 0))
+    for im, x, w in zip(images, lefts, widths):
+        ax.imshow(im.convert('RGB'), extent=(x, x + w, 1, 0))
     ax.set(xlim=(0, right), ylim=(1, 0), aspect='equal')
     ax.axis('off')
     return ax, lefts, widths
@@ -161,7 +169,8 @@ def show_candidates(
     "Edited pictures in a row."
     ax, lefts, widths = _strip(images, ax)
     for x, w, label in zip(lefts, widths, [] if labels is None else labels):
-        ax.text(x + w / 2, -.04, label if isinstance(label, str) else f'{float(label):.3f}', ha='center', fontsize=8)
+        ax.text(x + w / 2, -.04, label if isinstance(label, str) else f'{float(label):.3f}',
+            ha='center', fontsize=8)
     return ax
 
 # %% ../../nbs/api/plots/00_base.ipynb #42f6f6be
@@ -178,5 +187,6 @@ def show_before_after(
         ax.text(left + width / 2, -.04, name, ha='center', fontsize=8)
         if box is None: continue
         sx, sy = width / before.width, 1 / before.height
-        ax.add_patch(Rectangle((left + box[0] * sx, box[1] * sy), (box[2] - box[0]) * sx, (box[3] - box[1]) * sy, fill=False, edgecolor='red', linewidth=1.5))
+        ax.add_patch(Rectangle((left + box[0] * sx, box[1] * sy), (box[2] - box[0]) * sx,
+            (box[3] - box[1]) * sy, fill=False, edgecolor='red', linewidth=1.5))
     return ax

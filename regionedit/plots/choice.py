@@ -40,10 +40,11 @@ def show_path(
     boxes = _array(boxes)
     step = range(len(boxes))[step]
     for k in range(boxes.shape[1]) if anchors is None else anchors:
-        seen = list(dict.fromkeys(map(tuple, boxes[step::-1, k])))[:5]      # newest first, each once
+        seen = list(dict.fromkeys(map(tuple, boxes[step::-1, k])))[:5]  # newest first, each once
         for age, box in reversed(list(enumerate(seen))):
             ax = show_boxes(image, [box], ax, colours=[_colour(k)])
-            ax.patches[-1].set(alpha=1 if age == 0 else .5 / age, linewidth=2 if age == 0 else 1, linestyle='-' if age == 0 else '--')
+            ax.patches[-1].set(alpha=1 if age == 0 else .5 / age, linewidth=2 if age == 0 else 1,
+                linestyle='-' if age == 0 else '--')
     return ax
 
 # %% ../../nbs/api/plots/02_choice.ipynb #50b42e78
@@ -58,7 +59,9 @@ def show_curves(
     for i, (name, values) in enumerate(curves.items()):
         values = _array(values)
         ax.plot(values, color=_colour(i), linewidth=1.8, label=name)
-        if step is not None: ax.plot(min(step, len(values) - 1), values[min(step, len(values) - 1)], 'o', color=_colour(i), markersize=5)
+        if step is not None:
+            ax.plot(min(step, len(values) - 1), values[min(step, len(values) - 1)], 'o',
+                color=_colour(i), markersize=5)
     if step is not None: ax.axvline(step, color='grey', linewidth=1, linestyle=':')
     ax.set(xlabel='learning step', ylabel=ylabel)
     ax.ticklabel_format(axis='y', useOffset=False)      # each number in full, none above the axis
@@ -79,7 +82,8 @@ def show_probabilities(
     ax.imshow(probabilities.T, cmap='Blues', vmin=0, vmax=1, aspect='auto', interpolation='nearest')
     ax.step(range(s), probabilities.argmax(1), where='mid', color='C1', linewidth=1.5)
     if step is not None: ax.axvline(step, color='grey', linewidth=1, linestyle=':')
-    ax.set(xlabel='learning step', ylabel='proposal', yticks=range(m), xlim=(-.5, s - .5), ylim=(m - .5, -.5))
+    ax.set(xlabel='learning step', ylabel='proposal', yticks=range(m), xlim=(-.5, s - .5),
+        ylim=(m - .5, -.5))
     return ax
 
 # %% ../../nbs/api/plots/02_choice.ipynb #36b8f7f0
@@ -100,11 +104,14 @@ def show_scores(
     for (label, part), colour in zip(parts.items(), ('C0', '#bbbbbb', 'C2')):
         ax.barh(place, part[order], left=left, color=colour, label=label)
         left = left + np.maximum(part[order], 0)
-    for y, i, end in zip(place, order, left): ax.text(end, y, f' {total[i]:.3f}', va='center', fontsize=8)
-    ax.set(yticks=place, yticklabels=[names[i] if names else str(i) for i in order], ylim=(len(order) - .4, -.6), xlabel='score')
+    for y, i, end in zip(place, order, left):
+        ax.text(end, y, f' {total[i]:.3f}', va='center', fontsize=8)
+    ax.set(yticks=place, yticklabels=[names[i] if names else str(i) for i in order],
+        ylim=(len(order) - .4, -.6), xlabel='score')
     ax.spines[['top', 'right']].set_visible(False)
     ax.margins(x=.15)
-    ax.legend(fontsize=8, frameon=False, ncols=len(parts), loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0)
+    ax.legend(fontsize=8, frameon=False, ncols=len(parts), loc='lower right', bbox_to_anchor=(1, 1),
+        borderaxespad=0)
     return ax
 
 # %% ../../nbs/api/plots/02_choice.ipynb #e759699c
@@ -124,8 +131,12 @@ def show_winners(
     for i in np.unique(winners):
         rows, columns = (winners == i).nonzero()
         if len(rows) < .01 * winners.size: continue             # no room for a name
-        spot = ((rows - rows.mean())**2 + (columns - columns.mean())**2).argmin()      # a point of the region near its middle
-        ax.text(alphas[columns[spot]], betas[rows[spot]], names[i] if names else str(i), ha='center', va='center', fontsize=10, clip_on=True)
-    if at: ax.plot(*at, 'o', color='black', markersize=8, markerfacecolor='white', markeredgewidth=2, clip_on=False)
+        spot = ((rows - rows.mean())**2
+            + (columns - columns.mean())**2).argmin()  # a point of the region near its middle
+        ax.text(alphas[columns[spot]], betas[rows[spot]], names[i] if names else str(i),
+            ha='center', va='center', fontsize=10, clip_on=True)
+    if at:
+        ax.plot(*at, 'o', color='black', markersize=8, markerfacecolor='white', markeredgewidth=2,
+            clip_on=False)
     ax.set(xlabel='alpha (text)', ylabel='beta (source)', xlim=extent[:2], ylim=extent[2:])
     return ax

@@ -7,18 +7,16 @@ __all__ = ['Frames', 'show_grid', 'show_maskgit', 'decoded', 'show_steps']
 
 # %% ../../nbs/api/plots/03_editors.ipynb #3a876e73
 from typing import Optional
-
 import numpy as np
-from PIL import Image
 import torch
-
 from ..method.core import to_image
 from ..editors.diffusion import decode
 from .base import _array, _axis
 
 # %% ../../nbs/api/plots/03_editors.ipynb #5c5151a1
 class Frames(list):
-    "A `callback_on_step_end` that keeps each step's tensors of one window: a list of dicts, name -> tensor."
+    """A `callback_on_step_end` that keeps each step's tensors of one window: a list of dicts, name
+    -> tensor."""
     def __init__(self, window: int = 0):
         super().__init__()
         self.window = window
@@ -28,7 +26,8 @@ class Frames(list):
         return tensors
 
 # %% ../../nbs/api/plots/03_editors.ipynb #b5f7a021
-def _tile(values: np.ndarray, kind: str, mask_token_id: Optional[int]) -> np.ndarray:     # (h w 3) float, 0..1
+def _tile(values: np.ndarray, kind: str,
+        mask_token_id: Optional[int]) -> np.ndarray:  # (h w 3) float, 0..1
     "The cells of a grid as colours."
     from matplotlib import colormaps
     if kind == 'tokens':
@@ -38,7 +37,8 @@ def _tile(values: np.ndarray, kind: str, mask_token_id: Optional[int]) -> np.nda
     else:
         told = np.isfinite(values)
         low, high = (values[told].min(), values[told].max()) if told.any() else (0, 1)
-        colours = colormaps['viridis']((np.where(told, values, low) - low) / max(high - low, 1e-12))[..., :3]
+        colours = colormaps['viridis']((np.where(told, values, low) - low)
+            / max(high - low, 1e-12))[..., :3]
         colours[~told] = .35
     return colours
 
@@ -55,9 +55,11 @@ def show_grid(
     h, w = values.shape
     ax, (x0, x1, y1, y0) = _axis(ax, 2.4, 2.4 * h / w), extent or (0, w, h, 0)
     ax.imshow(_tile(values, kind, mask_token_id), extent=(x0, x1, y1, y0), interpolation='nearest')
-    holes = (values == mask_token_id) if kind == 'tokens' else (values > 0) if kind == 'unknown' else np.zeros((h, w), bool)
+    holes = (values == mask_token_id) if kind == 'tokens' else (values
+        > 0) if kind == 'unknown' else np.zeros((h, w), bool)
     ys, xs = holes.nonzero()
-    ax.plot(x0 + (xs + .5) * (x1 - x0) / w, y0 + (ys + .5) * (y1 - y0) / h, linestyle='none', marker='x', color='#aaaaaa', markersize=3)
+    ax.plot(x0 + (xs + .5) * (x1 - x0) / w, y0 + (ys + .5) * (y1 - y0) / h, linestyle='none',
+        marker='x', color='#aaaaaa', markersize=3)
     if extent is None: ax.set(xticks=[], yticks=[], xlim=(x0, x1), ylim=(y1, y0))
     return ax
 
@@ -74,10 +76,12 @@ def show_maskgit(
     ax = _axis(ax, min(1.15 * len(frames) + .8, 13), 1.2 * rows + .3)
     for i, frame in enumerate(frames):
         x = 1.06 * i
-        for r, kind in enumerate(kinds): show_grid(frame[kind], kind, ax, mask_token_id, (x, x + 1, 1.06 * r + 1, 1.06 * r))
+        for r, kind in enumerate(kinds):
+            show_grid(frame[kind], kind, ax, mask_token_id, (x, x + 1, 1.06 * r + 1, 1.06 * r))
         if pictures: ax.imshow(pictures[i].convert('RGB'), extent=(x, x + 1, 3.18 + 1, 3.18))
         ax.text(x + .5, -.05, f'step {i}', ha='center', fontsize=8)
-    for r, name in enumerate(kinds + ['picture'] * bool(pictures)): ax.text(-.08, 1.06 * r + .5, name, ha='right', va='center', fontsize=8)
+    for r, name in enumerate(kinds + ['picture'] * bool(pictures)):
+        ax.text(-.08, 1.06 * r + .5, name, ha='right', va='center', fontsize=8)
     ax.set(xlim=(-.9, 1.06 * len(frames)), ylim=(1.06 * rows, -.25), aspect='equal')
     ax.axis('off')
     return ax

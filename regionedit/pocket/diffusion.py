@@ -154,7 +154,7 @@ class DiffusionRecipe(Recipe):
         return denoising_loss(model['unet'], self.scheduler, latents, batch['masks'], mask, hole, model['text_encoder'](batch['tokens'])[0])
 
     def evaluate(self, model):
-        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
+        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.judge.edit_success`)."
         from regionedit.pocket.judge import edit_success
         return edit_success(self.editor(model), SEEDS['validation'][:96])
 

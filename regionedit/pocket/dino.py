@@ -145,7 +145,7 @@ class DinoRecipe(Recipe):
         for t, s in zip(model['teacher'].parameters(), model['student'].parameters()): t.lerp_(s, 1 - momentum)
 
     def evaluate(self, model):
-        "Shares of 400 validation scenes, 0..1 (`pocket.measure.anchor_hits`)."
+        "Shares of 400 validation scenes, 0..1 (`pocket.judge.anchor_hits`)."
         from regionedit.pocket.judge import anchor_hits
         return anchor_hits(model['teacher']['vit'].eval(), SEEDS['validation'][:400])
 

@@ -180,7 +180,7 @@ class MaskGitRecipe(Recipe):
         return hidden_loss(model, batch, self.vq.quantize.embedding.weight, self.softness)
 
     def evaluate(self, model):
-        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
+        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.judge.edit_success`)."
         from regionedit.pocket.judge import edit_success
         return edit_success(self.editor(model, **dict(POCKET_ARGS, windows_per_pass=1)), SEEDS['validation'][:96])
 

@@ -8,48 +8,37 @@ __all__ = ['bradley_terry', 'win_matrix', 'Strength', 'strengths_of']
 # %% ../../nbs/api/study/04_bradley_terry.ipynb #2d8c18d3
 from dataclasses import dataclass
 
+from choix import ilsr_pairwise_dense
+from scipy.sparse.csgraph import connected_components
 import numpy as np
 
 from ..method.core import shown
 from .answers import chosen
+from .analysis import redrawn
 
 # %% ../../nbs/api/study/04_bradley_terry.ipynb #489e4aff
-def _connected(wins: np.ndarray) -> bool:
-    "Is there a chain of wins from each method to each other? Only then is there a maximum (Ford 1957)."
-    reach = (wins > 0) | np.eye(len(wins), dtype=bool)
-    for _ in wins: reach = reach | (reach.astype(int) @ reach > 0)
-    return bool(reach.all())
-
 def bradley_terry(
     wins: np.ndarray,       # (m m): row over column
     prior: float = .5,      # wins added to each side of each pair that met
-    steps: int = 10_000,
 ) -> np.ndarray:            # (m) strengths, mean 0
     "The strengths that make the wins most probable. Raises `ValueError` if there are none."
-    met = (wins + wins.T) > 0
-    wins = np.asarray(wins, float) + prior * met
-    if not _connected(wins): raise ValueError('expected a chain of wins between any two methods, found none; use prior=0.5, or let more of them meet')
-    pi = np.ones(len(wins))
-    for _ in range(steps):
-        new = wins.sum(1) / ((wins + wins.T) / (pi[:, None] + pi)).sum(1)
-        new /= np.exp(np.log(new).mean())
-        if np.abs(np.log(new / pi)).max() < 1e-10: break
-        pi = new
-    return np.log(new)
+    wins = np.asarray(wins, float) + prior * ((wins + wins.T) > 0)
+    if connected_components(wins, connection='strong')[0] > 1:
+        raise ValueError('expected a chain of wins between any two methods, found none; '
+            'use prior=0.5, or let more of them meet')
+    return ilsr_pairwise_dense(wins, max_iter=1000)
 
 # %% ../../nbs/api/study/04_bradley_terry.ipynb #8e7c3f54
-def win_matrix(rows: list, methods: list, weights=1.) -> np.ndarray:      # (m m)
+def win_matrix(
+    rows: list,             # of answers
+    methods: list,
+    weights=1.,             # one an answer
+) -> np.ndarray:            # (m m)
     "How often each method was chosen over each other one."
-    return _matrix(*_ends(rows, methods), len(methods), weights)
-
-def _ends(rows: list, methods: list) -> tuple:
-    "Number of the winner and of the loser of each answer."
-    place = {m: i for i, m in enumerate(methods)}
-    return np.array([place[chosen(r)] for r in rows]), np.array([place[r['right' if r['answer'] == 'left' else 'left']] for r in rows])
-
-def _matrix(winner, loser, m: int, weights=1.) -> np.ndarray:
-    wins = np.zeros((m, m))
-    np.add.at(wins, (winner, loser), weights)
+    wins, place = np.zeros((len(methods),) * 2), {m: i for i, m in enumerate(methods)}
+    ends = [(place[chosen(r)], place[r['left']] + place[r['right']]) for r in rows]
+    winner, both = np.array(ends).T
+    np.add.at(wins, (winner, both - winner), weights)
     return wins
 
 # %% ../../nbs/api/study/04_bradley_terry.ipynb #cd1df118
@@ -66,17 +55,16 @@ def strengths_of(
     methods: list,
     level: float = .95, draws: int = 300, seed: int = 0,
 ) -> list:                  # of Strength, strongest first
-    "Strengths with percentile intervals, people and pictures resampled. Raises `ValueError` if a method was in no pair."
+    "Strengths with percentile intervals. Raises `ValueError` if a method was in no pair."
     rows, rng = [r for r in rows if r['kind'] == 'pair'], np.random.default_rng(seed)
     missing = set(methods) - {r[side] for r in rows for side in ('left', 'right')}
-    if missing: raise ValueError(f'expected answers about each method, got none about {shown(sorted(missing))}; leave it out')
-    groups = [np.unique([r[key] for r in rows], return_inverse=True)[1] for key in ('participant', 'item')]
-    found, ends = [], _ends(rows, methods)
-    for _ in range(draws):
-        weights = np.prod([rng.multinomial(g.max() + 1, np.full(g.max() + 1, 1 / (g.max() + 1)))[g] for g in groups], 0)
-        found.append(bradley_terry(_matrix(*ends, len(methods), weights)))
-    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2), axis=0)
-    each = [Strength(*map(_plain, s)) for s in zip(methods, bradley_terry(_matrix(*ends, len(methods))), low, high)]
+    if missing:
+        raise ValueError('expected answers about each method, got none about '
+            f'{shown(sorted(missing))}; leave it out')
+    people, items = ([r[key] for r in rows] for key in ('participant', 'item'))
+    weights = redrawn(people, rng, draws) * redrawn(items, rng, draws)
+    found = [bradley_terry(win_matrix(rows, methods, w)) for w in weights]
+    ends = np.quantile(found, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    values = np.stack([bradley_terry(win_matrix(rows, methods)), *ends], 1).tolist()
+    each = [Strength(m, *v) for m, v in zip(methods, values)]
     return sorted(each, key=lambda s: -s.strength)
-
-def _plain(value): return value if isinstance(value, str) else float(value)

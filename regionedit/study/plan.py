@@ -32,17 +32,28 @@ class Design:
     def contests(self) -> list:     # of (method, method)
         "The pairs of methods that meet."
         m = self.methods
-        return [(a, b) for i, a in enumerate(m[:1] if self.against == 'first' else m) for b in m[i + 1:]]
+        return [(a, b) for i, a in enumerate(m[:1] if self.against == 'first' else m)
+            for b in m[i + 1:]]
 
 # %% ../../nbs/api/study/00_plan.ipynb #b252edd4
 def _check(design: Design):
     "Refuse what cannot be dealt."
     d, most = design, len(design.items) * len(design.contests)
-    if len(set(d.methods)) < 2 or len(set(d.methods)) < len(d.methods): raise ValueError(f'expected at least two methods of different names, got {shown(d.methods)}; name each once')
-    if not d.items or len(set(d.items)) < len(d.items): raise ValueError(f'expected inputs of different names, got {shown(d.items)}; name each once')
-    if d.against not in ('first', 'all'): raise ValueError(f"expected against 'first' or 'all', got {shown(d.against)}; 'first' is the paper's")
-    if not 1 <= d.pairs <= most: raise ValueError(f'expected 1 to {most} pairs ({len(d.items)} inputs, {len(d.contests)} contests), got {d.pairs}; ask for fewer or add inputs')
-    if not 0 <= d.repeats <= d.pairs - gap(d) or d.checks < 0: raise ValueError(f'expected 0 to {d.pairs - gap(d)} repeats and no negative checks, got {d.repeats} and {d.checks}; ask for fewer')
+    if len(set(d.methods)) < 2 or len(set(d.methods)) < len(d.methods):
+        raise ValueError('expected at least two methods of different names, got '
+            f'{shown(d.methods)}; name each once')
+    if not d.items or len(set(d.items)) < len(d.items):
+        raise ValueError(f'expected inputs of different names, got {shown(d.items)}; name each '
+            'once')
+    if d.against not in ('first', 'all'):
+        raise ValueError(f"expected against 'first' or 'all', got {shown(d.against)}; 'first' is "
+            "the paper's")
+    if not 1 <= d.pairs <= most:
+        raise ValueError(f'expected 1 to {most} pairs ({len(d.items)} inputs, {len(d.contests)} '
+            f'contests), got {d.pairs}; ask for fewer or add inputs')
+    if not 0 <= d.repeats <= d.pairs - gap(d) or d.checks < 0:
+        raise ValueError(f'expected 0 to {d.pairs - gap(d)} repeats and no negative checks, got '
+            f'{d.repeats} and {d.checks}; ask for fewer')
 
 def gap(design: Design) -> int:
     "Trials between a pair and its repeat, at least: five where the session is long enough."
@@ -50,7 +61,8 @@ def gap(design: Design) -> int:
 
 # %% ../../nbs/api/study/00_plan.ipynb #a040b4ed
 def quotas(design: Design, shown_so_far: np.ndarray) -> np.ndarray:     # (contests) int
-    "How many pairs of each contest the next participant gets: equal, what is left over to those that had least."
+    """How many pairs of each contest the next participant gets: equal, what is left over to those
+    that had least."""
     each, more = divmod(design.pairs, len(design.contests))
     first = np.argsort(shown_so_far.sum(1), kind='stable')[:more]
     return np.bincount(first, minlength=len(design.contests)) + each
@@ -101,14 +113,18 @@ def session(
     "The trials of one participant in their order."
     rng = np.random.default_rng([design.seed, participant])
     hand = [hand[i] for i in rng.permutation(len(hand))]
-    both = [design.contests[c][::-1] if turned else design.contests[c] for (_, c), turned in zip(hand, _sides(rng, hand))]
-    keyed = [(k, 'pair', design.items[i], *sides) for k, ((i, _), sides) in enumerate(zip(hand, both))]
+    both = [design.contests[c][::-1] if turned else design.contests[c]
+        for (_, c), turned in zip(hand, _sides(rng, hand))]
+    keyed = [(k, 'pair', design.items[i], *sides)
+        for k, ((i, _), sides) in enumerate(zip(hand, both))]
     last = len(hand) - gap(design)
     for k in rng.choice(last, design.repeats, replace=False) if design.repeats else ():
-        keyed.append((rng.uniform(k + gap(design), len(hand)), 'repeat', *keyed[k][2:3], *keyed[k][:2:-1]))
+        keyed.append((rng.uniform(k + gap(design), len(hand)), 'repeat', *keyed[k][2:3],
+            *keyed[k][:2:-1]))
     for _ in range(design.checks):
         sides = (design.methods[rng.integers(len(design.methods))], SPOILED)
-        keyed.append((rng.uniform(0, len(hand)), 'check', design.items[rng.integers(len(design.items))], *sides[::rng.choice((-1, 1))]))
+        keyed.append((rng.uniform(0, len(hand)), 'check',
+            design.items[rng.integers(len(design.items))], *sides[::rng.choice((-1, 1))]))
     return [Trial(n, *t[1:]) for n, t in enumerate(sorted(keyed, key=lambda t: t[0]))]
 
 def schedule(

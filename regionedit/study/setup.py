@@ -29,7 +29,8 @@ class Found:
 
 def _visible(folder: Path, pattern: str) -> list:
     "Files below a folder; what begins with a dot is not ours."
-    return [p for p in sorted(folder.rglob(pattern)) if p.is_file() and not any(part[0] == '.' for part in p.relative_to(folder).parts)]
+    return [p for p in sorted(folder.rglob(pattern)) if p.is_file()
+        and not any(part[0] == '.' for part in p.relative_to(folder).parts)]
 
 def find_results(
     folder: Union[str, Path],   # of one method
@@ -37,9 +38,14 @@ def find_results(
     "The edits in a folder. Raises `ValueError` if there are none."
     folder = Path(folder)
     saved = [p for p in _visible(folder, 'result.json') if (p.parent/'edit.png').exists()]
-    if saved: return {p.parent.relative_to(folder).as_posix(): Found(p.parent/'edit.png', p.parent/'source.png', json.loads(p.read_bytes())['prompt']) for p in saved}
-    found = {p.relative_to(folder).with_suffix('').as_posix(): Found(p) for p in _visible(folder, '*') if p.suffix.lower() in ENDINGS}
-    if not found: raise ValueError(f'expected results or pictures below {shown(str(folder), 200)}, found none; give the folder that --out named')
+    if saved:
+        return {p.parent.relative_to(folder).as_posix(): Found(p.parent/'edit.png',
+            p.parent/'source.png', json.loads(p.read_bytes())['prompt']) for p in saved}
+    found = {p.relative_to(folder).with_suffix('').as_posix(): Found(p)
+        for p in _visible(folder, '*') if p.suffix.lower() in ENDINGS}
+    if not found:
+        raise ValueError(f'expected results or pictures below {shown(str(folder), 200)}, found '
+            'none; give the folder that --out named')
     return found
 
 # %% ../../nbs/api/study/01_setup.ipynb #12d0f903
@@ -47,26 +53,37 @@ def _one(values, what: str, item: str):
     "The value that all who know it agree on. Raises `ValueError`."
     known = sorted({v for v in values if v is not None})
     if len(known) == 1: return known[0]
-    raise ValueError(f'expected one {what} for the input {shown(item)}, got {shown(known) if known else "none"}; ' + ('edit the same task with every method' if known else f'give {what}s={{input: ...}}'))
+    raise ValueError(f'expected one {what} for the input {shown(item)}, got '
+        f'{shown(known) if known else "none"}; '
+        + ('edit the same task with every method' if known else f'give {what}s={{input: ...}}'))
 
 def match(
     methods: dict,              # name -> folder
     prompts: dict = None,       # input -> text, where the folders do not say it
-    sources: Union[str, Path, None] = None,     # folder of the unedited pictures, where the folders have none
+    sources: Union[str, Path, None] = None,     # folder of the unedited pictures, if they have none
 ) -> dict:                      # input -> dict(prompt, source: Path, pictures: method -> Path)
     "The inputs that all methods have. Raises `ValueError`."
-    found, origin = {m: find_results(f) for m, f in methods.items()}, find_results(sources) if sources else {}
+    found = {m: find_results(f) for m, f in methods.items()}
+    origin = find_results(sources) if sources else {}
     common = [i for i in next(iter(found.values())) if all(i in f for f in found.values())]
     lost = len(set().union(*found.values())) - len(common)
-    if not common: raise ValueError(f'expected inputs that all of {", ".join(methods)} have, found none; name the files alike')
-    if lost: warnings.warn(f'{lost} inputs are not in every folder and are left out; {len(common)} are in the study', stacklevel=3)
+    if not common:
+        raise ValueError(f'expected inputs that all of {", ".join(methods)} have, found none; name '
+            'the files alike')
+    if lost:
+        warnings.warn(f'{lost} inputs are not in every folder and are left out; {len(common)} are '
+            'in the study', stacklevel=3)
     items = {}
     for i in common:
         each = [f[i] for f in found.values()]
-        source = origin[i].picture if i in origin else next((e.source for e in each if e.source), None)
+        given = [origin[i].picture] if i in origin else []
+        source = next(filter(None, [*given, *(e.source for e in each)]), None)
         prompt = (prompts or {}).get(i) or _one([e.prompt for e in each], 'prompt', i)
-        if source is None: raise ValueError(f'expected the unedited picture of the input {shown(i)}, found none; give sources=FOLDER')
-        items[i] = dict(prompt=prompt, source=source, pictures={m: f[i].picture for m, f in found.items()})
+        if source is None:
+            raise ValueError(f'expected the unedited picture of the input {shown(i)}, found none; '
+                'give sources=FOLDER')
+        items[i] = dict(prompt=prompt, source=source,
+            pictures={m: f[i].picture for m, f in found.items()})
     return items
 
 # %% ../../nbs/api/study/01_setup.ipynb #0c77b682
@@ -75,7 +92,8 @@ def _blind(path: Path, folder: Path, size: Optional[tuple] = None) -> str:
     image = open_image(path)
     if size and image.size != size: image = image.resize(size, Image.LANCZOS)
     name = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()[:24] + '.png'
-    if not (folder/name).exists(): Image.frombytes('RGB', image.size, image.tobytes()).save(folder/name)
+    if not (folder/name).exists():
+        Image.frombytes('RGB', image.size, image.tobytes()).save(folder/name)
     return name
 
 def spoil(
@@ -99,7 +117,7 @@ class Study:
     "A study on disk: its design, its inputs, and pictures without names."
     folder: Path
     design: Design = field(repr=False)
-    items: dict = field(repr=False)     # input -> dict(prompt, source, pictures: method -> file name)
+    items: dict = field(repr=False)  # input -> dict(prompt, source, pictures: method -> file name)
     question: str = QUESTION
 
     @property
@@ -119,8 +137,9 @@ class Study:
     def pair(self, trial: Trial) -> tuple:      # left, right: pictures
         "The two pictures of a trial."
         files, sides = self.items[trial.item]['pictures'], (trial.left, trial.right)
-        real = next(s for s in sides if s != SPOILED)
-        return tuple(spoil(open_image(self.folder/'pictures'/files[real]), trial.number) if s == SPOILED else open_image(self.folder/'pictures'/files[s]) for s in sides)
+        image = {s: open_image(self.folder/'pictures'/files[s]) for s in sides if s != SPOILED}
+        if SPOILED in sides: image[SPOILED] = spoil(*image.values(), trial.number)
+        return tuple(image[s] for s in sides)
 
 # %% ../../nbs/api/study/01_setup.ipynb #4372547c
 def create_study(
@@ -128,24 +147,29 @@ def create_study(
     methods: dict,              # name -> folder of results, ours first
     prompts: dict = None, sources: Union[str, Path, None] = None,   # see `match`
     question: str = QUESTION,
-    pairs: Optional[int] = None, repeats: Optional[int] = None,     # None: 40 and 4, or as many as there can be
+    pairs: Optional[int] = None, repeats: Optional[int] = None,     # None: 40 and 4, if there are
     **options,                  # of `Design`: checks, against, seed
 ) -> Study:
     "Set up a study. Raises `ValueError`."
     folder = check_out(folder)
-    if (folder/'study.json').exists(): raise ValueError(f'expected a folder without a study, {shown(str(folder), 200)} has one; open it with load_study, or name another')
+    if (folder/'study.json').exists():
+        raise ValueError(f'expected a folder without a study, {shown(str(folder), 200)} has one; '
+            'open it with load_study, or name another')
     items = match(methods, prompts, sources)
     contests = len(Design(items, methods, 1, 0, **options).contests)
     pairs = min(40, contests * len(items)) if pairs is None else pairs
-    design = Design(items, methods, pairs, min(4, pairs // 2) if repeats is None else repeats, **options)
+    repeats = min(4, pairs // 2) if repeats is None else repeats
+    design = Design(items, methods, pairs, repeats, **options)
     (folder/'pictures').mkdir(exist_ok=True)
     for i, said in items.items():
         size = open_image(said['source']).size
         pictures = {m: _blind(p, folder/'pictures', size) for m, p in said['pictures'].items()}
-        items[i] = dict(prompt=said['prompt'], source=_blind(said['source'], folder/'pictures'), pictures=pictures)
+        items[i] = dict(prompt=said['prompt'], source=_blind(said['source'], folder/'pictures'),
+            pictures=pictures)
     study = Study(folder, design, items, question)
     unfinished = folder/f'.study.{os.getpid()}'
-    unfinished.write_text(json.dumps(dict(design=asdict(design), items=items, question=question, digest=study.digest), indent=1, ensure_ascii=False), encoding='utf8')
+    unfinished.write_text(json.dumps(dict(design=asdict(design), items=items, question=question,
+        digest=study.digest), indent=1, ensure_ascii=False), encoding='utf8')
     os.replace(unfinished, folder/'study.json')
     return study
 
@@ -157,5 +181,7 @@ def load_study(folder: Union[str, Path]) -> Study:
         said = json.loads(path.read_bytes())
         study = Study(Path(folder), Design(**said['design']), said['items'], said['question'])
         if study.digest != said['digest']: raise ValueError('its digest is another')
-    except (ValueError, KeyError, TypeError) as error: raise ValueError(f'expected a study in {shown(str(path), 200)}, it was changed or damaged ({shown(str(error))}); set up a new one in another folder') from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'expected a study in {shown(str(path), 200)}, it was changed or damaged '
+            f'({shown(str(error))}); set up a new one in another folder') from None
     return study

@@ -6,10 +6,12 @@
 __all__ = ['WAYS', 'Crowd', 'simulate', 'coverage']
 
 # %% ../../nbs/api/study/05_simulate.ipynb #404ed966
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
+from scipy.special import expit
 import numpy as np
 
+from .analysis import preference
 from .plan import SPOILED, schedule
 
 # %% ../../nbs/api/study/05_simulate.ipynb #629467ff
@@ -23,13 +25,12 @@ class Crowd:
     left: float = 0.            # log odds for the left button
 
     def rate(self, ours: str, other: str) -> float:
-        "The true rate: the mean over people and pictures that were never drawn (Gauss-Hermite quadrature)."
+        "The true rate: the mean over all people and pictures (Gauss-Hermite quadrature)."
         x, w = np.polynomial.hermite_e.hermegauss(80)
         u = x * np.sqrt(2 * (self.people**2 + self.pictures**2))
-        seen = [_sigmoid(self.strengths[ours] - self.strengths[other] + u + side) for side in (self.left, -self.left)]
+        ahead = self.strengths[ours] - self.strengths[other] + u
+        seen = [expit(ahead + side) for side in (self.left, -self.left)]
         return float((1 - self.lapses) * (np.mean(seen, 0) @ w) / w.sum() + self.lapses / 2)
-
-def _sigmoid(x): return 1 / (1 + np.exp(-x))
 
 # %% ../../nbs/api/study/05_simulate.ipynb #e35dacc6
 def simulate(
@@ -41,10 +42,12 @@ def simulate(
     rng, liking, luck, rows = np.random.default_rng(seed), {}, {}, []
     for p, trials in enumerate(sessions, 1):
         for t in trials:
-            value = [crowd.strengths[m] + _drawn(liking, (p, m), rng, crowd.people) + _drawn(luck, (t.item, m), rng, crowd.pictures) if m != SPOILED else -np.inf
-                     for m in (t.left, t.right)]
-            chance = .5 if rng.random() < crowd.lapses else _sigmoid(value[0] - value[1] + crowd.left)
-            rows.append(dict(participant=p, **asdict(t), answer='left' if rng.random() < chance else 'right'))
+            left, right = (-np.inf if m == SPOILED else crowd.strengths[m]
+                + _drawn(liking, (p, m), rng, crowd.people)
+                + _drawn(luck, (t.item, m), rng, crowd.pictures) for m in (t.left, t.right))
+            chance = .5 if rng.random() < crowd.lapses else expit(left - right + crowd.left)
+            said = 'left' if rng.random() < chance else 'right'
+            rows.append(dict(participant=p, **asdict(t), answer=said))
     return rows
 
 def _drawn(known: dict, key, rng, deviation: float) -> float:
@@ -53,19 +56,21 @@ def _drawn(known: dict, key, rng, deviation: float) -> float:
     return known[key]
 
 # %% ../../nbs/api/study/05_simulate.ipynb #ec32b46b
-WAYS = dict(independent=('low', 'high'), clusters=('cluster_low', 'cluster_high'), bootstrap=('boot_low', 'boot_high'))
+WAYS = dict(independent=('low', 'high'), clusters=('cluster_low', 'cluster_high'),
+    bootstrap=('boot_low', 'boot_high'))
 
 def coverage(
     design, participants: int, crowd: Crowd,
     studies: int = 200, draws: int = 300, seed: int = 0,
-) -> dict:                  # way -> dict(covered, width): shares and mean width; and the share of studies whose tests fall below .05
+) -> dict:  # way -> dict(covered, width); and `significant`, the share of tests below .05
     "How often the intervals of the first contest contain the truth."
-    from regionedit.study.analysis import preference
     sessions, contest = schedule(design, participants), design.contests[0]
     truth = crowd.rate(*contest)
-    found = [preference(simulate(sessions, crowd, seed + s), *contest, draws=draws) for s in range(studies)]
-    result = {}
-    for way, (low, high) in WAYS.items():
-        ends = np.array([(getattr(f, low), getattr(f, high)) for f in found])
-        result[way] = dict(covered=float(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean()), width=float((ends[:, 1] - ends[:, 0]).mean()))
-    return dict(result, significant=dict(independent=float(np.mean([f.p < .05 for f in found])), clusters=float(np.mean([f.cluster_p < .05 for f in found]))))
+    found = [preference(simulate(sessions, crowd, seed + s), *contest, draws=draws)
+        for s in range(studies)]
+    def of(name): return np.array([getattr(f, name) for f in found])
+    def mean(values): return float(values.mean())
+    result = {way: dict(covered=mean((of(low) <= truth) & (truth <= of(high))),
+        width=mean(of(high) - of(low))) for way, (low, high) in WAYS.items()}
+    tests = dict(independent=mean(of('p') < .05), clusters=mean(of('cluster_p') < .05))
+    return dict(result, significant=tests)

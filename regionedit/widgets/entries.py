@@ -17,12 +17,15 @@ from .base import check_result
 
 # %% ../../nbs/api/widgets/01_entries.ipynb #caafe115
 def learned_path(result: EditResult) -> Optional[Trajectory]:
-    "The steps of its learning, None if they were not kept. Raises `ValueError` for those of another table."
+    """The steps of its learning, None if they were not kept. Raises `ValueError` for those of
+    another table."""
     check_result(result)
     path, wants = result.trajectory, tuple(result.table.index.shape)
     if path is None: return None
     if len(path) and (got := tuple(path.probabilities.shape[1:])) == wants: return path
-    raise ValueError(f'expected learning steps of {wants[0]} anchors and {wants[1]} proposals, as many as the table has, got {"none" if not len(path) else "{} and {}".format(*got)}; give the trajectory of this result, or None')
+    raise ValueError(f'expected learning steps of {wants[0]} anchors and {wants[1]} proposals, as '
+        f'many as the table has, got {"none" if not len(path) else "{} and {}".format(*got)}; give '
+        'the trajectory of this result, or None')
 
 # %% ../../nbs/api/widgets/01_entries.ipynb #ca16a78a
 def entries(result: EditResult) -> list:        # of (anchor, proposal)
@@ -35,22 +38,28 @@ def entries(result: EditResult) -> list:        # of (anchor, proposal)
     if path is not None: learned[torch.arange(len(boxes)), path.chosen[-1]] = True
     for c in result.candidates:
         same = (boxes == torch.tensor(c.box)).all(-1)
-        if not same.any(): raise ValueError(f'expected candidates out of the table, got one with another box, {tuple(c.box)}; edit again')
+        if not same.any():
+            raise ValueError('expected candidates out of the table, got one with another box, '
+                f'{tuple(c.box)}; edit again')
         free = same & ~torch.tensor([[k in dict(found)] for k in range(len(boxes))])
         for these in (free, free & learned): same = these if these.any() else same
-        k = int((middle - torch.tensor(c.anchor)).norm(dim=1).masked_fill(~same.any(1), math.inf).argmin())
+        k = int((middle - torch.tensor(c.anchor)).norm(dim=1).masked_fill(~same.any(1),
+            math.inf).argmin())
         found.append((k, int(same[k].int().argmax())))
     return found
 
 # %% ../../nbs/api/widgets/01_entries.ipynb #51724d99
-def anchor_points(result: EditResult) -> torch.Tensor:     # (k 2) float, (x, y) pixels; NaN for an anchor without a candidate
+def anchor_points(
+    result: EditResult,
+) -> torch.Tensor:      # (k 2) float, (x, y) pixels; NaN for an anchor without a candidate
     "The anchors in their own order."
     points = torch.full((len(result.table.boxes), 2), math.nan)
     for (k, _), c in zip(entries(result), result.candidates): points[k] = torch.tensor(c.anchor)
     return points
 
 def chosen_proposals(result: EditResult) -> torch.Tensor:   # (k) long, -1 where none is known
-    "What the network chose at each anchor, or, if its learning was not kept, what the candidates are."
+    """What the network chose at each anchor, or, if its learning was not kept, what the candidates
+    are."""
     path = learned_path(result)
     if path is not None: return path.chosen[-1]
     chosen = torch.full([len(result.table.boxes)], -1)

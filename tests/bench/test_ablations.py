@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from regionedit.bench import book as books_page
-from regionedit.bench.ablations import LOSSES, RATIOS, as_table, by_chance, choices, count_ablation, fact, head_hits, loss_ablation, own, ranking_ablation, reached, shape_ablation, template_ablation, winner
+from regionedit.bench.ablations import LOSSES, RATIOS, by_chance, choices, count_ablation, fact, head_hits, loss_ablation, own, ranking_ablation, reached, shape_ablation, template_ablation, winner
 from regionedit.bench.book import FACTS, TEMPLATES, make_book, make_books, read_books
+from regionedit.bench.report import as_table
 from regionedit.bench.rows import FIRST, draw_case
 from regionedit.method.config import Config
 from regionedit import RegionEditor

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from regionedit.bench.baselines import BASELINES, BenchTask, random_sizes, run_baseline, run_method
 from regionedit.bench.intervals import bootstrap, wins
-from regionedit.bench.metrics import clip_scores, feature_distance, mse, outside, placed, preserved, psnr, ssim, structure_distance, uncomposited
+from regionedit.bench.metrics import clip_scores, feature_distance, lpips, mse, outside, placed, preserved, psnr, ssim, structure_distance, uncomposited
 from regionedit.method.attention import attend
 from regionedit.method.config import Config
 from regionedit import RegionEditor
@@ -86,6 +86,23 @@ def test_clip_scores_by_hand(pair):
     assert found['clip_t'] == pytest.approx(after @ text, abs=1e-5)
     assert found['clip_dir'] == pytest.approx(unit(after - before) @ unit(text - source), abs=1e-4)
 
+def test_lpips_is_asked_for_and_downloads_nothing(pair, monkeypatch, tmp_path):
+    "With an AlexNet of chance in place of the trained one: torchmetrics' own weights lie on top of it."
+    import torchvision
+    from regionedit.bench import metrics
+    from regionedit.method.core import ModelNotAvailable
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    a, b = (im.resize((96, 72)) for im in pair)
+    with pytest.raises(ModelNotAvailable, match='AlexNet'): preserved(stub_vit(), a, b, BOX, perceptual=True)
+    (tmp_path/'checkpoints').mkdir(); (tmp_path/'checkpoints'/'alexnet-owt-7be5be79.pth').touch()
+    make = torchvision.models.alexnet
+    monkeypatch.setattr(torchvision.models, 'alexnet', lambda weights: make(weights=None))
+    metrics._alexnet.cache_clear()
+    try:
+        assert lpips(a, a) == 0 < lpips(a, b)
+        assert preserved(stub_vit(), a, b, BOX, perceptual=True)['lpips'] > 0 and 'lpips' not in preserved(stub_vit(), a, b, BOX)
+    finally: metrics._alexnet.cache_clear()
+
 def test_placed():
     assert placed((0, 0, 10, 10), (5, 0, 15, 10)) == dict(iou=pytest.approx(1 / 3), hit=1)
     assert placed((0, 0, 10, 10), (6, 0, 16, 10))['hit'] == 0
@@ -111,7 +128,6 @@ def test_random_centres_are_uniform():
 
 def test_dino_random_shares_the_methods_anchors():
     from regionedit.method.regions import choose_anchors
-    from regionedit.method.core import contains
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
     task = BenchTask(picture(96, 64), 'a', 'b', (0, 0, 1, 1))
     boxes = BASELINES['dino-random'](models, task, Config(num_anchors=5, anchors='topk'), torch.Generator().manual_seed(0))
@@ -149,12 +165,14 @@ def test_the_interval_is_scipys():
 def test_scenes_are_resampled_whole():
     "Two columns that always sum to one still do in every draw."
     values = np.random.default_rng(0).random((30, 1)) * [1, -1] + [0, 1]
-    assert bootstrap(values, lambda v: v.sum(1).mean()) == pytest.approx((1, 1, 1))
+    assert bootstrap(values, lambda a, b, axis: (a + b).mean(axis)) == pytest.approx((1, 1, 1))
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = [low <= .7 <= high for low, high in (bootstrap(rng.random(100) < .7, draws=300, seed=i)[1:] for i in range(200))]
     assert .88 <= np.mean(covered) <= .99
+
+def test_one_scene_is_its_own_interval(): assert bootstrap([.25]) == (.25, .25, .25)
 
 def test_wins_by_hand():
     ours, other = np.array([[1, 5], [1, 5], [0, 9], [1, 5], [0, 1]]), np.array([[0, 9], [1, 4], [1, 0], [1, 5], [0, 2]])

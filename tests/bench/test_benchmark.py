@@ -1,4 +1,5 @@
 "The benchmark with stand-ins for the models: rows, resuming, intervals, goals, the command; DiffEdit's box against diffusers' rule."
+from concurrent.futures import Future
 import csv, json, math
 
 import numpy as np
@@ -13,14 +14,15 @@ from regionedit.bench.baselines import BASELINES, Outcome, BenchTask
 from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
 from regionedit.bench.intervals import bootstrap, bootstrap_means
 from regionedit.bench.methods import METHODS, Remembering, methods_for
-from regionedit.bench.report import beats, by_scene, goals, goals_markdown, markdown, ratio, report, summary, table2
-from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of, write_rows
+from regionedit.bench.report import beats, goals, goals_markdown, markdown, ratio, report, summary, table2
+from regionedit.batch.engine import Here, keep
+from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of
 from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
 from regionedit.method.edits import Edit
 from regionedit.pocket.recogniser import Recogniser
-from regionedit.pocket.scenes import SEEDS, draw_scene, split_of
+from regionedit.pocket.scenes import draw_scene, split_of
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 CONFIG = Config(num_anchors=2, num_proposals=2, learning_steps=2)
@@ -95,28 +97,45 @@ def test_a_remembering_clip_says_the_same_and_asks_once():
 
 def test_a_run_can_be_cut_anywhere(models, judge, tmp_path):
     names, path = ['ours', 'truth', 'whole'], tmp_path/'bench.csv'
-    run_rows(models, judge, path, 2, 1, names, CONFIG)
+    run_rows(keep(lambda: (models, judge)), path, 2, 1, names, config=CONFIG)
     whole = path.read_text()
     strip = lambda text: [{k: v for k, v in r.items() if k != 'seconds'} for r in csv.DictReader(text.splitlines())]
     assert len(read_rows(path)) == 6
     for cut in (0, 3, len(whole) // 3, len(whole) - 2):
         path.write_text(whole[:cut])
-        run_rows(models, judge, path, 2, 1, names, CONFIG)
+        run_rows(keep(lambda: (models, judge)), path, 2, 1, names, config=CONFIG)
         order = lambda rows: sorted(rows, key=lambda r: (r['scene'], r['method']))
         assert order(strip(path.read_text())) == order(strip(whole)), cut
     edits = models.editor.windows
-    run_rows(models, judge, path, 2, 1, names, CONFIG)
+    run_rows(keep(lambda: (models, judge)), path, 2, 1, names, config=CONFIG)
     assert models.editor.windows == edits, 'nothing was left to do'
 
 def test_rows_of_other_settings_are_made_again_and_other_presets_stay(models, judge, tmp_path):
     path = tmp_path/'bench.csv'
-    run_rows(models, judge, path, 1, 1, ['truth'], CONFIG)
+    run_rows(keep(lambda: (models, judge)), path, 1, 1, ['truth'], config=CONFIG)
     models.preset = 'another'
-    run_rows(models, judge, path, 1, 1, ['truth'], CONFIG)
+    run_rows(keep(lambda: (models, judge)), path, 1, 1, ['truth'], config=CONFIG)
     assert [r['preset'] for r in read_rows(path)] == ['stub', 'another']
-    run_rows(models, judge, path, 1, 1, ['truth'], Config(alpha=1., num_anchors=2, num_proposals=2, learning_steps=2))
+    run_rows(keep(lambda: (models, judge)), path, 1, 1, ['truth'], config=Config(alpha=1., num_anchors=2, num_proposals=2, learning_steps=2))
     rows = read_rows(path)
     assert [r['preset'] for r in rows] == ['stub', 'another'] and rows[0]['settings'] != rows[1]['settings']
+
+def test_the_file_does_not_tell_how_many_worked(models, judge, tmp_path):
+    "Cases end in any order on a cluster; here the last comes first."
+    class Backwards(Here):
+        def __init__(self): self.calls = []
+        def submit(self, call, *args):
+            future = Future()
+            if args[0:1] and isinstance(args[0], tuple): self.calls.append((future, call, args))
+            else: future.set_result(call(*args))
+            if len(self.calls) == 4:
+                for future_, call_, args_ in reversed(self.calls): future_.set_result(call_(*args_))
+            return future
+    kept, names = keep(lambda: (models, judge)), ['ours', 'truth']
+    run_rows(kept, tmp_path/'a.csv', 2, 2, names, config=CONFIG)
+    run_rows(kept, tmp_path/'b.csv', 2, 2, names, config=CONFIG, engine=(Backwards(), 9))
+    a, b = ([{k: v for k, v in r.items() if k != 'seconds'} for r in read_rows(tmp_path/f'{n}.csv')] for n in 'ab')
+    assert a == b and len(a) == 8
 
 def test_settings_follow_the_weights(models, judge):
     before = settings_of(models, judge, CONFIG)
@@ -181,8 +200,8 @@ def test_noises_are_averaged_before_scenes_are_resampled():
 
 def test_the_means_of_many_columns_are_the_bootstrap_of_each():
     values = np.random.default_rng(0).exponential(size=(40, 3))
-    found = bootstrap_means(values, draws=8000)
-    for row, column in zip(found, values.T): assert tuple(row) == pytest.approx(bootstrap(column, draws=8000), abs=.02)
+    found = bootstrap_means(values, 'abc', draws=8000)
+    for row, column in zip(found.values(), values.T): assert tuple(row) == pytest.approx(bootstrap(column, draws=8000), abs=.02)
 
 def test_the_report_is_json_and_reads_as_tables():
     said = report(made_up(ours=.8, topk_random=.5), 3.)

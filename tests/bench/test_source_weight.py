@@ -1,7 +1,8 @@
 "The evidence that the source is in the box: by hand, off, on, in every way of filling a table, saved and loaded."
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-import json
+import importlib.util, json
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from regionedit import EditResult
 from regionedit.method.table import EditCache, EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit
 
+ROOT = Path(__file__).parent.parent.parent
 RED, GREEN, ON_RED, ON_GREEN = (200, 0, 0), (0, 200, 0), (8, 20, 24, 36), (40, 12, 64, 36)
 
 class ColourClip:
@@ -154,17 +156,32 @@ def test_the_papers_ranking_takes_part(vit, monkeypatch):
     assert centre(found['ours'].box) == (16, 28) and centre(found['paper-ranking'].box) == (52, 24)
     assert all(o.score == pytest.approx(o.best) for o in found.values()) and found['ours'].score == run_method(models, task, config).score
 
-# what it was chosen by
+# what it was chosen by: the tool that makes the tables, and the page that reads them
+
+spec = importlib.util.spec_from_file_location('source_tables', ROOT/'tools'/'source_tables.py')
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+FACTS, widened = tool.FACTS, tool.widened
+
+@pytest.fixture(scope='module')
+def page():
+    "What the page The named thing defines."
+    told, cells = {}, json.loads((ROOT/'nbs'/'results'/'02_source_weight.ipynb').read_text(encoding='utf8'))['cells']
+    for cell in cells:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] == 'code' and source.startswith(('from ', 'FACTS', 'def ')): exec(source, told)
+    return SimpleNamespace(**told)
+
+def test_the_page_and_the_tool_name_the_same_columns(page): assert page.FACTS == FACTS
 
 def test_a_scene_is_observed_as_its_parts_say(vit):
-    from regionedit.bench.source import FACTS, FIRST, observe, widened
     from regionedit.method.core import box_iou
     from regionedit.pocket.scenes import SEEDS, article, draw_scene
     from regionedit.method.regions import proposal_sizes, propose
     from regionedit.method.regions import choose_anchors
     from regionedit.method.attention import attend
-    seed, clip = SEEDS['validation'][FIRST[2]], StubClip()
-    facts = dict(zip(FACTS, observe(SimpleNamespace(vit=vit, clip=clip), seed, 2).unbind(-1)))
+    seed, clip = SEEDS['validation'][tool.FIRST[2]], StubClip()
+    facts = dict(zip(FACTS, tool.observe(SimpleNamespace(vit=vit, clip=clip), seed, 2).unbind(-1)))
     scene = draw_scene(seed, num_objects=2)
     boxes = propose(choose_anchors(attend(vit, scene.image)), proposal_sizes(), scene.image.size)
     first, second = (o.box for o in scene.objects)
@@ -177,12 +194,10 @@ def test_a_scene_is_observed_as_its_parts_say(vit):
     assert all(f.shape == (8, 7) and f.isfinite().all() for f in facts.values()) and facts['gone'].std() > 0
 
 def test_more_around_a_box():
-    from regionedit.bench.source import widened
     assert widened((20, 30, 40, 50), (100, 100)) == (15, 25, 45, 55) and widened((0, 0, 40, 20), (50, 100)) == (0, 0, 50, 25)
 
 @pytest.mark.parametrize('ranking, loss', [(0., 0.), (2., 0.), (0., 2.), (1.5, 1.5)])
-def test_a_rule_is_brute_force(ranking, loss):
-    from regionedit.bench.source import FACTS, judged, winner
+def test_a_rule_is_brute_force(ranking, loss, page):
     tables = torch.rand(5, 4, 3, len(FACTS), generator=torch.Generator().manual_seed(1))
     won = []
     for table in tables:
@@ -190,12 +205,11 @@ def test_a_rule_is_brute_force(ranking, loss):
         best = [min(line, key=lambda f: f['loss'] - loss * (f['tight'] + f['gone'])) for line in rows]
         won.append(max(best, key=lambda f: f['score'] + ranking * (f['tight'] + f['gone'])))
     rule = dict(kinds=('tight', 'gone'), ranking=ranking, loss=loss)
-    assert [winner(t, **rule).tolist() for t in tables] == [pytest.approx(list(f.values())) for f in won]
-    assert judged(list(tables), **rule)['iou_at_least_30'][0] == pytest.approx(np.mean([f['iou'] >= .3 for f in won]))
+    assert [page.winner(t, **rule).tolist() for t in tables] == [pytest.approx(list(f.values())) for f in won]
+    assert page.judged(list(tables), **rule)['iou_at_least_30'][0] == pytest.approx(np.mean([f['iou'] >= .3 for f in won]))
 
-def test_tables_are_read_by_editor_and_number_of_objects(tmp_path):
+def test_tables_are_read_by_editor_and_number_of_objects(tmp_path, page):
     from safetensors.torch import save_file
-    from regionedit.bench.source import read_tables
     save_file({'pocket.1.5': torch.ones(2, 3, 9), 'pocket.1.7': torch.zeros(2, 3, 9), 'oracle.2.5': torch.ones(1, 3, 9)}, tmp_path/'a.safetensors')
-    found = read_tables(tmp_path/'a.safetensors')
-    assert {k: len(v) for k, v in found.items()} == {('pocket', 1): 2, ('oracle', 2): 1} and found['pocket', 1][1].sum() == 0 and read_tables(tmp_path/'none') == {}
+    found = page.read_tables(tmp_path/'a.safetensors')
+    assert {k: len(v) for k, v in found.items()} == {('pocket', 1): 2, ('oracle', 2): 1} and found['pocket', 1][1].sum() == 0 and page.read_tables(tmp_path/'none') == {}

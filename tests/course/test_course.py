@@ -87,6 +87,20 @@ def test_copies_are_trusted(shipped, tmp_path):
             assert NotebookNotary().check_signature(nbformat.read(p, as_version=4))
     assert STUB in source_of(tmp_path/'work'/'00_a.ipynb', 2)
 
+@pytest.mark.parametrize('home', ['a file', 'nothing there'])
+def test_a_home_that_cannot_be_written(shipped, tmp_path, monkeypatch, home):
+    "Jupyter's own files go beside the lessons then, signatures among them."
+    from jupyter_core.paths import jupyter_runtime_dir
+    from nbformat.sign import NotebookNotary
+    (tmp_path/'file').write_text('')
+    for name in ('JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'JUPYTER_CONFIG_DIR', 'IPYTHONDIR', 'XDG_DATA_HOME'): monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path/'file') if home == 'a file' else '/proc/nowhere')
+    assert copy_course(tmp_path/'work') == []
+    assert NotebookNotary().check_signature(nbformat.read(tmp_path/'work'/'00_a.ipynb', as_version=4))
+    assert jupyter_runtime_dir() == str(tmp_path/'work'/'.jupyter') and lessons_of(tmp_path/'work') == ['00_a.ipynb', '01_b.ipynb']
+
+def lessons_of(folder): return sorted(p.name for p in folder.glob('*.ipynb'))
+
 def test_what_a_student_changed_is_kept_and_named(shipped, tmp_path):
     copy_course(tmp_path/'work', student=True)
     mine = tmp_path/'work'/'00_a.ipynb'

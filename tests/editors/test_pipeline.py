@@ -8,7 +8,7 @@ import tiny
 from regionedit.method.core import ModelNotAvailable
 from regionedit.method.edits import EDITORS, check_editor, edit_boxes
 from regionedit.models.pretrained import load_editor
-from regionedit.editors.pipeline import MEMORY, PipelineEditor
+from regionedit.editors.pipeline import MEMORY
 from stubs import picture
 
 WRITERS = dict(sd15=lambda folder: tiny.stable_diffusion(folder, 'PNDMScheduler'), sd2=tiny.stable_diffusion_2, sdxl=tiny.stable_diffusion_xl)
@@ -27,6 +27,16 @@ def windows() -> tuple:
     masks = [Image.new('L', (64, 64)) for _ in range(2)]
     masks[0].paste(255, (8, 16, 56, 40)); masks[1].paste(255, (0, 0, 20, 64))
     return [picture(64, 64, seed) for seed in range(2)], masks
+
+def test_the_tokenizer_that_reads_most_is_asked(tmp_path):
+    "Where a second text encoder reads more, a prompt that only the first cuts is read."
+    tiny.stable_diffusion_xl(tmp_path)
+    editor = load_editor('pipeline', tmp_path)
+    assert editor.tokenizer.model_max_length == 64
+    editor.pipe.tokenizer_2.model_max_length = 512
+    assert editor.tokenizer is editor.pipe.tokenizer_2
+    editor.pipe.tokenizer = editor.pipe.tokenizer_2 = None
+    assert editor.tokenizer is None
 
 # every registered editor
 
@@ -129,7 +139,7 @@ def test_a_cut_file_is_told(tmp_path, kind):
 
 def test_a_checkpoint_of_another_trade(tmp_path):
     (tmp_path/'model_index.json').write_text('{"_class_name": "AudioLDMPipeline"}')
-    with pytest.raises(ValueError, match='AutoPipelineForInpainting'): load_editor('pipeline', tmp_path)
+    with pytest.raises(ValueError, match='is a AudioLDMPipeline, which'): load_editor('pipeline', tmp_path)
 
 def test_loading_and_painting_are_silent(folders, windows, capfd):
     (image, _), (mask, _) = windows

@@ -134,7 +134,7 @@ def test_pickled_weights_are_not_a_way_round(tmp_path):
 def test_broken_file(tmp_path):
     save_vit(tmp_path)
     (tmp_path/'model.safetensors').write_text('version https://git-lfs.github.com/spec/v1')
-    with pytest.raises(ModelNotAvailable, match='could not load'): load_vit(tmp_path)
+    with pytest.raises(ModelNotAvailable, match='could not read'): load_vit(tmp_path)
 
 
 def test_wrong_names_and_kinds(tmp_path, monkeypatch):

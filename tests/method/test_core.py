@@ -20,6 +20,12 @@ def opened(image) -> np.ndarray:
 
 def grey(values) -> np.ndarray: return np.repeat(np.asarray(values, int)[..., None], 3, 2)
 
+@pytest.mark.parametrize('name, way', [('a.png', 'fetch or save it again'), ('b.JPG', 'fetch or save it again'),
+                                       ('c.heic', 'convert it to PNG or JPEG'), ('d', 'convert it to PNG or JPEG')])
+def test_a_broken_picture_and_one_of_a_rare_kind_get_their_own_advice(tmp_path, name, way):
+    (tmp_path/name).write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=f'{way}$'): open_image(tmp_path/name)
+
 # modes
 
 def test_rgb_is_left_as_it_is(tmp_path):

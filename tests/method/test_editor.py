@@ -476,6 +476,8 @@ class Reader:
                          [('one two three four', 0), ('one two three four five', 1)])
 def test_what_the_editor_does_not_read_is_said_once(vit, prompt, told):
     class Reads(StubEditor): tokenizer = Reader()
+    class Deaf(StubEditor): tokenizer = None
+    RegionEditor(vit, StubClip(), Deaf())(picture(80, 50), prompt, 'a cat', **FEW)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter('always')
         RegionEditor(vit, StubClip(), Reads())(picture(80, 50), prompt, 'a cat', **FEW)

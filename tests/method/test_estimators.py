@@ -13,7 +13,6 @@ from torch import nn
 from regionedit.method.clip import Clip
 from regionedit.method.config import CHOICES, Config, Task
 from regionedit.method.core import to_tensor
-from regionedit.method.edits import Edit
 from regionedit.method.estimators import (ESTIMATORS, Gumbel, Reinforce, Released, Rloo,
                                           edit_losses, rounding_of, slope_maps, surrogate_slopes)
 from regionedit.method.estimators import exact_gradient

@@ -1,5 +1,4 @@
 "Finer masks: compositing follows the patches bit for bit, everywhere an edit goes."
-import json
 
 import numpy as np
 import pytest
@@ -7,7 +6,6 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from regionedit.method.config import Config
 from regionedit import RegionEditor
 from regionedit.method.edits import Edit
 from regionedit.method.masks import paste_edit, patch_mask

@@ -1,29 +1,24 @@
 "From a name to three models: public ones from tiny checkpoints in the hub's cache, without a cache, from folders, from a file of the user's."
-import json, re, shutil, socket, time
+import json, os, re, shutil, subprocess, sys, time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline     # registered before any test looks
+import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline     # noqa: F401 (registered before any test looks)
 import tiny
 from regionedit.cli import main
-from regionedit.method.core import ModelNotAvailable
+from regionedit.method.core import ModelNotAvailable, Note
 from regionedit import RegionEditor
 from regionedit.method.edits import EDITORS
-from regionedit.models.presets import BUNDLED, CLIP, CLIPS, EDITOR_CARDS, PRESETS, VIT, VITS, choose_device, look_up_preset, get_preset, kind_of
+from regionedit.models.presets import BUNDLED, CLIP, CLIPS, EDITOR_CARDS, PRESETS, VIT, VITS, choose_device, look_up_preset, get_preset
 from stubs import picture
 
 FEW = dict(num_anchors=2, num_proposals=2, learning_steps=3, num_inference_steps=2, progress=False)
 
 @pytest.fixture
-def no_network(monkeypatch):
-    "Closed sockets, and no variable that tells the libraries so."
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
-    def refuse(*args, **kwargs): raise OSError('no network here')
-    for name in ('create_connection', 'getaddrinfo'): monkeypatch.setattr(socket, name, refuse)
-    for name in ('connect', 'connect_ex'): monkeypatch.setattr(socket.socket, name, refuse)
+def no_network(offline): offline()
 
 @pytest.fixture(scope='module')
 def filled(tmp_path_factory) -> Path:
@@ -46,16 +41,50 @@ def test_names_fixed_by_the_interface():
     assert set(PRESETS) == {'pocket', 'pocket-maskgit', 'sd2-inpainting', 'sd15-inpainting', 'sdxl-inpainting', 'amused-256', 'amused-512'} == set(BUNDLED) | set(EDITOR_CARDS)
     for card in (*VITS.values(), *CLIPS.values(), *EDITOR_CARDS.values()): assert card.licence and card.megabytes and re.fullmatch('main|[0-9a-f]{40}', card.revision)
 
+@pytest.fixture(scope='module')
+def published(served):
+    "Tiny checkpoints under all public names, among the files that real repositories have."
+    for name, card in VITS.items(): served.publish(card, tiny.dinov2 if 'v2' in name else tiny.vit)
+    for card in CLIPS.values(): served.publish(card, tiny.clip)
+    for name, card in EDITOR_CARDS.items(): served.publish(card, lambda folder: tiny.EDITORS[name](folder, 'fp16'))
+
 @pytest.mark.parametrize('name', EDITOR_CARDS)
-def test_a_public_preset_edits_from_the_cache(name, cache, tmp_path, capsys):
+def test_a_public_preset_is_fetched_edits_and_works_again_without_a_network(name, hub, published, tmp_path, capsys, monkeypatch):
     image = picture(90, 50); image.save(tmp_path/'in.png')
-    editor = RegionEditor.from_pretrained(name, memory='vae_tiling') if 'amused' not in name else RegionEditor.from_pretrained(name)
+    editor = RegionEditor.from_pretrained(name, **{} if 'amused' in name else dict(memory='vae_tiling'))
+    asked = hub.asked()
+    assert sum(path.endswith('.safetensors') for path in asked) == len([p for p in asked if p.endswith('config.json') and 'tokenizer' not in p and 'scheduler' not in p])
+    assert not any(word in path for path in asked for word in ('.bin', 'checker', 'non_ema', 'ckpt', 'README', 'onnx', 'flax'))
     assert 'models on cpu, the editor in float32' in capsys.readouterr().err
     assert editor.editor.name == ('maskgit' if 'amused' in name else 'pipeline') and editor.editor.size == (32 if 'amused' in name else 64)
+    hub.forget()
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
     results = [editor(image, 'a rocket', 'a cat', **FEW), RegionEditor.from_pretrained(name)(tmp_path/'in.png', 'a rocket', 'a cat', **FEW)]
+    assert hub.asked() == []
     assert results[0].image.tobytes() == results[1].image.tobytes() and results[0].image.size == (90, 50) and results[0].preset == name
     (x0, y0, x1, y1), changed = results[0].box, (np.asarray(results[0].image) != np.asarray(image)).any(-1)
     assert changed[y0:y1, x0:x1].mean() > .5 and changed.sum() == changed[y0:y1, x0:x1].sum()
+
+@pytest.mark.slow
+def test_a_public_preset_from_the_shell(hub, published, tmp_path):
+    "As a reader has it: the first run fetches, the second has no network; standard output holds the result and nothing else."
+    picture(60, 60).save(tmp_path/'in.png')
+    options = [v for k, n in FEW.items() if k != 'progress' for v in (f'--{k}', str(n))]
+    words = ['edit', 'in.png', '--source', 'a cat', '--prompt', 'a rocket', '--preset', 'sd15-inpainting', '--json', *options]
+    told = []
+    for offline in '01':
+        env = dict(os.environ, HF_HUB_OFFLINE=offline, HF_HUB_CACHE=str(tmp_path/'cache'))
+        run = subprocess.run([sys.executable, '-m', 'regionedit.cli', *words], capture_output=True, text=True, env=env, cwd=tmp_path)
+        assert run.returncode == 0 and 'Traceback' not in run.stderr, run.stderr
+        told.append(json.loads(run.stdout))
+        hub.forget()
+    assert told[0]['box'] == told[1]['box'] and told[0]['preset'] == 'sd15-inpainting'
+
+@pytest.mark.parametrize('name', [*VITS, *CLIPS])
+def test_every_vit_and_clip_is_fetched(name, hub, published):
+    preset = get_preset('pocket', **{'vit' if name in VITS else 'clip': name})
+    card = (VITS | CLIPS)[name]
+    assert hub.asked() and not preset.bundled and card.repo.replace('/', '--') in f'{preset.vit} {preset.clip}'
 
 def test_a_public_preset_at_the_command_line(cache, tmp_path, capsys):
     picture(60, 60).save(tmp_path/'in.png')
@@ -77,7 +106,7 @@ def test_without_network_and_cache_one_sentence_and_soon(name, empty, tmp_path, 
     status = main(['edit', str(tmp_path/'in.png'), '--source', 'a cat', '--prompt', 'a rocket', '--preset', name, '--out', str(tmp_path/'out')])
     seconds, (out, err) = time.perf_counter() - start, capsys.readouterr()
     assert status == 2 and out == '' and err.count('\n') == 1 and seconds < 2
-    for told in (VITS[VIT].command, CLIPS[CLIP].command, EDITOR_CARDS[name].command, 'expected model.safetensors of timm/vit_base_patch16_224.dino', 'a folder of the same layout', 'preset "pocket"'):
+    for told in (VITS[VIT].command, CLIPS[CLIP].command, EDITOR_CARDS[name].command, f'expected model_index.json of {EDITOR_CARDS[name].repo}', 'does not answer', 'a folder of the same layout', 'preset "pocket"'):
         assert told in err
 
 @pytest.mark.parametrize('load', ['vit', 'clip'])
@@ -93,7 +122,7 @@ def test_a_part_that_is_missing_is_named(cache, filled):
     folder = filled/'models--amused--amused-512'/'snapshots'/EDITOR_CARDS['amused-512'].revision/'vqvae'
     folder.rename(folder.with_name('away'))
     try:
-        with pytest.raises(ModelNotAvailable, match='expected vqvae/config.json of amused/amused-512') as error: get_preset('amused-512')
+        with pytest.raises(ModelNotAvailable, match=r'expected vqvae/\*\.json of amused/amused-512') as error: get_preset('amused-512')
         assert 'timm/' not in str(error.value)      # only what is missing is to be fetched
     finally: folder.with_name('away').rename(folder)
 
@@ -112,7 +141,8 @@ def test_revision_and_variant_are_the_editors(cache, filled, tmp_path, monkeypat
     folder = tiny.put_in_cache(tmp_path/'hub', card, tiny.amused)
     preset = get_preset('amused-256', revision='b' * 40, variant=None)
     assert preset.editor_weights == folder and preset.editor_args == {} and preset.vit == get_preset('amused-256').vit
-    with pytest.raises(ModelNotAvailable, match='fp16'): get_preset('amused-256', revision='b' * 40)
+    with pytest.warns(Note, match='has no fp16 weights; its plain ones'):       # the card's variant
+        assert get_preset('amused-256', revision='b' * 40).editor_args == {}
 
 def test_any_model_on_the_hub(cache, filled):
     from regionedit.models.hub import Card
@@ -137,11 +167,13 @@ def test_a_folder_of_diffusers(cache, tmp_path):
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ModelNotAvailable, match="expected a ViT in timm's layout in .*found no folder"): get_preset(tmp_path)
 
-def test_kinds(tmp_path):
-    for index, kind in (('{"_class_name": "AmusedPipeline"}', 'maskgit'), ('{"_class_name": "StableDiffusionInpaintPipeline", "vae": ["diffusers", "AutoencoderKL"]}', 'pipeline'),
-                        ('{"_class_name": "StableDiffusionInpaintPipeline", "vae": ["diffusers", "PatchAutoencoder"]}', 'diffusion')):
-        (tmp_path/'model_index.json').write_text(index)
-        assert kind_of(tmp_path) == kind
+def test_a_home_in_a_preset(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    tiny.vit(tmp_path/'mine'/'vit'); tiny.clip(tmp_path/'mine'/'clip'); tiny.amused(tmp_path/'mine'/'maskgit')
+    preset = get_preset('~/mine')
+    assert (preset.vit, preset.editor_weights) == (tmp_path/'mine'/'vit', tmp_path/'mine'/'maskgit')
+    (tmp_path/'own.py').write_text(OWN.format(kind='own'))
+    assert get_preset('~/own.py').editor == 'own' and get_preset('~/mine/maskgit', preset.vit, preset.clip).editor == 'maskgit'
 
 def test_unknown_names():
     for name in ('no-such-preset', 'a/b/c', '', 'pipeline'):       # a kind that needs weights is no preset
@@ -217,6 +249,17 @@ def test_the_rule_for_devices(cuda, mps, bundled, expected, monkeypatch, capsys)
     monkeypatch.setattr(torch, 'empty', lambda *args, **kwargs: None)
     assert choose_device(bundled=bundled) == expected
     assert capsys.readouterr().err == ('' if bundled else f'regionedit: models on {expected[0]}, the editor in {str(expected[1])[6:]}\n')
+
+@pytest.mark.parametrize('number, expected', [('float32', 'float16'), ('float16', 'float16'), ('bfloat16', 'bfloat16')])
+def test_on_cuda_the_checkpoints_own_half(number, expected, tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    empty = torch.empty
+    monkeypatch.setattr(torch, 'empty', lambda *args, device=None, **kwargs: empty(*args, **kwargs))
+    for part, size, dtype in (('vae', 2, torch.float32), ('transformer', 99, getattr(torch, number))):
+        (tmp_path/part).mkdir(); save_file(dict(w=torch.zeros(size, dtype=dtype)), tmp_path/part/'x.safetensors')
+    assert choose_device(weights=tmp_path) == ('cuda', getattr(torch, expected))
+    assert choose_device('cpu', weights=tmp_path)[1] == torch.float32 and choose_device(dtype='float32', weights=tmp_path)[1] == torch.float32
 
 def test_what_is_asked_for_is_taken(monkeypatch):
     assert choose_device('cpu', 'bfloat16') == ('cpu', torch.bfloat16) and choose_device('cpu', torch.float16, bundled=True) == ('cpu', torch.float16)

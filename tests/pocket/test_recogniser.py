@@ -49,7 +49,7 @@ def test_one_picture_or_many_at_any_size(judge):
 
 def test_the_bundled_weights_are_small_and_say_where_they_come_from(judge):
     folder = weights_folder('recogniser')
-    assert {'model.safetensors', 'config.json', 'card.json'} == {p.name for p in folder.iterdir()}
+    assert {'model.safetensors', 'config.json', 'card.json', 'README.md'} == {p.name for p in folder.iterdir()}
     assert (folder/'model.safetensors').stat().st_size < 1_000_000
     card = json.loads((folder/'card.json').read_text())
     assert card['parameters'] == sum(p.numel() for p in judge.parameters()) and 0 < card['held_out']['top1_true_box'] <= 1

@@ -104,7 +104,7 @@ def test_what_a_model_was_trained_upon_is_laid_out_and_never_mixed(tmp_path):
 def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
     "Training a tokenizer anew may give another: equally frequent pairs are merged in any order."
     training.lay_out(weights_folder('clip'), tmp_path); training.lay_out(weights_folder('clip'), tmp_path)
-    assert {f.name for f in (tmp_path/'tokenizer').iterdir()} == {'vocab.json', 'merges.txt', 'tokenizer.json', 'tokenizer_config.json'}
+    assert {f.name for f in (tmp_path/'tokenizer').iterdir()} - {'README.md'} == {'vocab.json', 'merges.txt', 'tokenizer.json', 'tokenizer_config.json'}
     assert (tmp_path/'tokenizer'/'vocab.json').read_bytes() == (weights_folder('clip')/'vocab.json').read_bytes()
     (tmp_path/'tokenizer'/'merges.txt').write_text('another')
     with pytest.raises(ValueError, match='found another'): training.lay_out(weights_folder('clip'), tmp_path)

@@ -12,7 +12,7 @@ from PIL import Image
 from regionedit.results import saved
 from regionedit import EditResult
 from regionedit.results.saved import SCHEMA, facts
-from stubs import picture, stub_result
+from stubs import stub_result
 
 OLD = Path(__file__).parents[1]/'data'/'result-schema-1'  # stub_result(), saved by version 0.1.0
 

@@ -64,7 +64,7 @@ CASES = {
 def missing() -> str:
     "What a browser test lacks here, or nothing."
     if not shutil.which('chromium'): return 'needs Chromium: apt-get install -y --no-install-recommends chromium'
-    try: import playwright.sync_api
+    try: import playwright.sync_api     # noqa: F401
     except ImportError: return 'needs Playwright: pip install playwright'
     return ''
 
