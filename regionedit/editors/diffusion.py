@@ -90,7 +90,8 @@ def in_passes(
     inputs: torch.Tensor,   # (n ...)
     count: int,             # inputs a pass
 ) -> torch.Tensor:          # (n ...)
-    "Apply a network to `count` inputs at a time; the last pass is filled up with copies of the last input."
+    """Apply a network to `count` inputs at a time; the last pass is filled up with copies of the
+    last input."""
     padded = inputs[torch.arange(-(-len(inputs) // count) * count).clamp(max=len(inputs) - 1)]
     return torch.cat([network(part) for part in padded.split(count)])[:len(inputs)]
 
@@ -113,14 +114,16 @@ def denoise(
     num_inference_steps: int,
     *,
     windows_per_pass: int = 1,
-    callback: Callable = lambda i, t, latents: latents,     # latents after a step -> those to go on with
+    # latents after a step -> those to go on with
+    callback: Callable = lambda i, t, latents: latents,
     generators: Optional[list] = None,      # one a window, for schedulers that draw noise
 ) -> torch.Tensor:              # (n c h w) float
     "Denoise a batch of windows; everything the editor does is in this loop."
     scheduler = deepcopy(scheduler)
     scheduler.set_timesteps(num_inference_steps)
     draws = 'generator' in signature(scheduler.step).parameters
-    chance, latents = dict(generator=generators) if draws else {}, latents * scheduler.init_noise_sigma
+    chance, latents = (dict(generator=generators) if draws else {},
+                       latents * scheduler.init_noise_sigma)
     for i, t in enumerate(scheduler.timesteps):
         inputs = torch.cat([scheduler.scale_model_input(latents, t), fixed], 1)
         noise = in_passes(lambda x: predict(x, t), inputs, windows_per_pass)
@@ -201,6 +204,7 @@ class DiffusionEditor:
             return (told and told(self, i, t, dict(latents=latents)) or {}).get('latents', latents)
         texts = embed(self.text_encoder, self.tokenizer, ['', prompt])
         latents = denoise(
-            guided_noise(self.unet, texts, scale), self.scheduler, noise, torch.cat([mask, hole], 1),
+            guided_noise(self.unet, texts, scale), self.scheduler, noise,
+            torch.cat([mask, hole], 1),
             steps, windows_per_pass=count, callback=watched, generators=more)
         return to_images(in_passes(lambda z: decode(self.vae, z), latents, count) / 2 + .5)

@@ -63,8 +63,10 @@ def sight_of(
 ) -> Sight:
     "Everything the network is shown. No edit is made."
     texts, boxes = clip.encode_texts([task.prompt, task.source]), task.down(boxes)
-    seen = (features.mean((-1, -2)), clip_in_boxes(clip, task.image, boxes), places(boxes, attention))
-    return Sight(*(x.flatten(0, 1) for x in seen), clip.encode_images([task.image]).pooled[0], *texts)
+    seen = (features.mean((-1, -2)), clip_in_boxes(clip, task.image, boxes),
+            places(boxes, attention))
+    return Sight(*(x.flatten(0, 1) for x in seen), clip.encode_images([task.image]).pooled[0],
+                 *texts)
 
 # %% ../../nbs/api/method/14_amortised.ipynb #a64cc792
 def _relative(x: torch.Tensor) -> torch.Tensor:     # (n p c)

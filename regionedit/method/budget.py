@@ -11,7 +11,7 @@ from typing import Optional
 import torch
 
 from .config import Task
-from .table import (TERMS, EditTable, distinct, edit, lay_out, measure, seen_in,
+from .table import (TERMS, EditTable, distinct, edit, table_of, measure, seen_in,
                                      state_of)
 
 # %% ../../nbs/api/method/11_budget.ipynb #c60393f0
@@ -121,4 +121,4 @@ def fill_within(
         if prior is not None: values += prior[ids]
         account.note(ids, values.tolist(), preview)
         if not preview: made.update(zip(ids, zip(edits, rows)))
-    return lay_out(boxes, index, made, len(account.previews))
+    return table_of(boxes, index, made, len(account.previews))

@@ -65,14 +65,11 @@ class Config:
 CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'),
                estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
                search=('halving', 'random'))
-RANGES = dict(      # field -> kind, lowest, highest value
+_WEIGHTS = ('lambda_clip', 'lambda_dir', 'lambda_str', 'alpha', 'beta', 'source_weight')
+RANGES = dict.fromkeys(_WEIGHTS, (float, 0, 1_000_000)) | dict(     # kind, lowest, highest value
     num_anchors=(int, 1, 256), num_proposals=(int, 1, 64), min_size=(float, .01, 1),
-    max_size=(float, .01, 1),
-    lambda_clip=(float, 0, 1_000_000), lambda_dir=(float, 0, 1_000_000),
-    lambda_str=(float, 0, 1_000_000), alpha=(float, 0, 1_000_000), beta=(float, 0, 1_000_000),
-    source_weight=(float, 0, 1_000_000),
-    learning_steps=(int, 1, 100_000), lr=(float, 1e-8, 10), entropy=(float, 0, 1e3),
-    num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
+    max_size=(float, .01, 1), learning_steps=(int, 1, 100_000), lr=(float, 1e-8, 10),
+    entropy=(float, 0, 1e3), num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
     budget=(int, 1, 16384), preview_steps=(int, 1, 1000), seed=(int, 0, 2**63 - 1))
 FIELDS_HELP = dict(
     num_anchors='K, anchor points', num_proposals='M, box sizes tried at each anchor',

@@ -33,13 +33,15 @@ def shown(
 ) -> str:
     "A value as a message shows it: on one line, short, odd characters escaped."
     try: text = ' '.join(repr(value).split())
-    except Exception: return f'a {type(value).__name__}'     # even a whole number may be too long to be written
+    # even a whole number may be too long to be written
+    except Exception: return f'a {type(value).__name__}'
     return text if len(text) <= limit else f'{text[:limit - 3]}...'
 
 def _reason(error: Exception) -> str:
     "What an error says, without its number and its path, on one line."
     if isinstance(error, UnidentifiedImageError): return 'it is of no kind that Pillow knows'
-    return ' '.join(str(getattr(error, 'strerror', None) or error or type(error).__name__).split())[:200]
+    return ' '.join(str(getattr(error, 'strerror', None) or error or type(error).__name__).split())[
+        :200]
 
 # %% ../../nbs/api/method/00_core.ipynb #17699863
 MAX_TEXT = 1_000_000        # characters
@@ -49,11 +51,18 @@ def check_text(
     text: str,
 ) -> str:           # without white space around it
     "A text that says something and can be written down. Raises `ValueError`."
-    if isinstance(text, str) and len(text) > MAX_TEXT: raise ValueError(f'expected {name} of at most {MAX_TEXT:,} characters, got {len(text):,}; say it shorter')
-    kinds = {unicodedata.category(c): c for c in reversed(text) if c not in '\t\n\r'} if isinstance(text, str) else {}
-    if all(kind[0] in 'ZC' for kind in kinds): raise ValueError(f'expected {name} to be a text, got {shown(text)}; say in a few words what you mean')
+    if isinstance(text, str) and len(text) > MAX_TEXT:
+        raise ValueError(f'expected {name} of at most {MAX_TEXT:,} characters, got {len(text):,}; '
+                         'say it shorter')
+    kinds = ({unicodedata.category(c): c for c in reversed(text) if c not in '\t\n\r'}
+             if isinstance(text, str) else {})
+    if all(kind[0] in 'ZC' for kind in kinds):
+        raise ValueError(f'expected {name} to be a text, got {shown(text)}; '
+                         'say in a few words what you mean')
     odd = kinds.get('Cc') or kinds.get('Cs')
-    if odd: raise ValueError(f'expected {name} without control characters and broken characters, got {odd!r} in {shown(text)}; remove it')
+    if odd:
+        raise ValueError(f'expected {name} without control characters and broken characters, '
+                         f'got {odd!r} in {shown(text)}; remove it')
     return text.strip()
 
 # %% ../../nbs/api/method/00_core.ipynb #efd69da9
@@ -64,9 +73,17 @@ def check_file(
     "A path that leads to a plain file. Raises `FileNotFoundError` or `ValueError`."
     given = shown(str(path), 200)
     try: kind = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError): raise FileNotFoundError(f'expected {what}, found no file at {given}; check the path') from None
-    except (OSError, ValueError) as error: raise ValueError(f'expected {what}, cannot reach {given} ({_reason(error)}); check the path') from None
-    if not stat.S_ISREG(kind): raise ValueError(f'expected {what}, {given} is {"a folder" if stat.S_ISDIR(kind) else "a pipe or a device"}; give a file')
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f'expected {what}, found no file at {given}; '
+                                'check the path') from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f'expected {what}, cannot reach {given} ({_reason(error)}); '
+                         'check the path') from None
+    if not stat.S_ISREG(kind):
+        raise ValueError(f'expected {what}, '
+                         f'{given} is '
+                         f'{"a folder" if stat.S_ISDIR(kind) else "a pipe or a device"}; '
+                         'give a file')
     return Path(path)
 
 def check_out(
@@ -78,7 +95,8 @@ def check_out(
         with tempfile.TemporaryFile(dir=folder) as probe: probe.write(bytes(1 << 16)); probe.flush()
     except (OSError, ValueError) as error:
         reason = 'it is a file' if isinstance(error, FileExistsError) else _reason(error)
-        raise ValueError(f'expected a folder for the results that can be written, got {shown(str(folder), 200)} ({reason}); name another') from None
+        raise ValueError('expected a folder for the results that can be written, '
+                         f'got {shown(str(folder), 200)} ({reason}); name another') from None
     return Path(folder)
 
 # %% ../../nbs/api/method/00_core.ipynb #f11e0b1b
@@ -99,8 +117,8 @@ def write_whole(path: Path, text: str):
 
 # %% ../../nbs/api/method/00_core.ipynb #9353c87c
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """A picture of more than 8 bits a channel, scaled to 8. What lies a little beyond white, as after
-    an enlargement, is white. Raises `ValueError` for values of no scale that is known."""
+    """A picture of more than 8 bits a channel, scaled to 8; what lies a little beyond white is
+    white. Raises `ValueError` for values of no scale that is known."""
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all(): raise ValueError('some of its pixels are not numbers')
     low, high = values.min(), values.max()
@@ -142,7 +160,9 @@ def _in_srgb(image: Image.Image, profile) -> Image.Image:       # RGB or RGBA
     return ImageCms.profileToProfile(image, profile, ImageCms.createProfile('sRGB'), 1, target)
 
 # %% ../../nbs/api/method/00_core.ipynb #e9fc8501
-_TURNS = dict(zip(range(2, 9), (Image.FLIP_LEFT_RIGHT, Image.ROTATE_180, Image.FLIP_TOP_BOTTOM, Image.TRANSPOSE, Image.ROTATE_270, Image.TRANSVERSE, Image.ROTATE_90)))
+_TURNS = dict(zip(range(2, 9), (Image.FLIP_LEFT_RIGHT, Image.ROTATE_180, Image.FLIP_TOP_BOTTOM,
+                                Image.TRANSPOSE, Image.ROTATE_270, Image.TRANSVERSE,
+                                Image.ROTATE_90)))
 
 def _upright(image: Image.Image) -> Image.Image:
     "Turned as the camera was held; notes of a camera that cannot be read count as none."
@@ -162,7 +182,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
     image = image.convert('RGB')
-    image.info = {}         # the notes of the camera are used up: a second look must not turn it again
+    image.info = {}  # the notes of the camera are used up: a second look must not turn it again
     return image
 
 # %% ../../nbs/api/method/00_core.ipynb #76240ba3
@@ -170,8 +190,12 @@ MAX_PIXELS = 64_000_000     # of an input picture
 
 def _check_size(width: int, height: int):
     "At least one pixel, and not more than can be held a few times. Raises `ValueError`."
-    if not width * height: raise ValueError(f'expected a picture with at least one pixel, got {width} x {height}; give one that is not empty')
-    if width * height > MAX_PIXELS: raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, got {width:,} x {height:,}; make it smaller first')
+    if not width * height:
+        raise ValueError(f'expected a picture with at least one pixel, got {width} x {height}; '
+                         'give one that is not empty')
+    if width * height > MAX_PIXELS:
+        raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, got {width:,} x '
+                         f'{height:,}; make it smaller first')
 
 def _unreadable(what: str, error: Exception) -> ValueError:
     common = what.lower().rstrip("'").endswith(('.png', '.jpg', '.jpeg'))
@@ -183,7 +207,10 @@ def _open(path: Path) -> Image.Image:
     "A file's header; the pixels are not read yet."
     with _hushed():
         try: opened = Image.open(path)
-        except Image.DecompressionBombError: raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, {shown(str(path), 200)} has many more; make it smaller first') from None
+        except Image.DecompressionBombError:
+            raise ValueError(f'expected a picture of at most {MAX_PIXELS:,} pixels, '
+                             f'{shown(str(path), 200)} has many more; '
+                             'make it smaller first') from None
         except Exception as error: raise _unreadable(shown(str(path), 200), error) from None
     return opened
 
@@ -191,14 +218,19 @@ def _open(path: Path) -> Image.Image:
 def open_image(
     image: Union[str, Path, Image.Image],   # path, or a Pillow picture of any mode and size
 ) -> Image.Image:                           # mode RGB
-    "A picture as 8-bit RGB, of several frames the first. Raises `FileNotFoundError` or `ValueError` with one sentence."
+    """A picture as 8-bit RGB, of several frames the first. Raises `FileNotFoundError` or
+    `ValueError` with one sentence."""
     if isinstance(image, Image.Image): return _decode(image, 'the picture given')
-    if not isinstance(image, (str, Path)): raise ValueError(f'expected a path or a PIL image, got {type(image).__name__}; open it with PIL.Image.open')
+    if not isinstance(image, (str, Path)):
+        raise ValueError(f'expected a path or a PIL image, got {type(image).__name__}; '
+                         'open it with PIL.Image.open')
     what = shown(str(image), 200)
-    if not check_file(image).stat().st_size: raise ValueError(f'expected a picture, {what} is an empty file; fetch or save it again')
+    if not check_file(image).stat().st_size:
+        raise ValueError(f'expected a picture, {what} is an empty file; fetch or save it again')
     with _open(Path(image)) as opened:
         if opened.format != 'MPO' and _several(opened):     # MPO: a photograph with its preview
-            warnings.warn(f'{what} has several frames or pages; the first is used', Note, stacklevel=2)
+            warnings.warn(f'{what} has several frames or pages; the first is used', Note,
+                          stacklevel=2)
         return _decode(opened, what)
 
 def _several(opened: Image.Image) -> bool:
@@ -231,8 +263,11 @@ class NotNumbers(ValueError):
 def to_image(
     pixels,     # torch.Tensor (3 H W) float, 0..1
 ) -> Image.Image:
-    "A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `NotNumbers`, which is a `ValueError`."
-    if not pixels.isfinite().all(): raise NotNumbers('expected pixels that are numbers, got NaN or infinity; if the editor works in half precision, load it in torch.float32')
+    """A tensor as an RGB picture; rounds to the nearest of 256 values. Raises `NotNumbers`, which
+    is a `ValueError`."""
+    if not pixels.isfinite().all():
+        raise NotNumbers('expected pixels that are numbers, got NaN or infinity; '
+                         'if the editor works in half precision, load it in torch.float32')
     array = pixels.detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(np.uint8(array * 255 + .5))
 
@@ -280,5 +315,6 @@ def scale_box(
 ) -> tuple:         # XYXY int, at least one pixel wide and high, inside `target`
     "The same box in the same picture at another size, rounded to whole pixels."
     low = [min(round(box[i] * target[i] / source[i]), target[i] - 1) for i in (0, 1)]
-    high = [min(max(round(box[i + 2] * target[i] / source[i]), low[i] + 1), target[i]) for i in (0, 1)]
+    high = [min(max(round(box[i + 2] * target[i] / source[i]), low[i] + 1), target[i])
+            for i in (0, 1)]
     return *low, *high

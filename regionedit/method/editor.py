@@ -50,7 +50,8 @@ def stage(seconds: dict, name: str):
 
 @contextmanager
 def plain_torch():
-    "No mode of the caller's: neither inference mode nor autocast; gradients only where they are asked for."
+    """No mode of the caller's: neither inference mode nor autocast; gradients only where they are
+    asked for."""
     with (torch.inference_mode(False), torch.no_grad(), torch.autocast('cpu', enabled=False),
           torch.autocast('cuda', enabled=False)): yield
 
@@ -83,9 +84,10 @@ def own_region(
     mask = open_image(mask_image).convert('L').point(lambda v: 255 * (v > 127))
     found = mask.getbbox()
     if mask.size != size or not found:
-        raise ValueError(f'expected mask_image of {size[0]} x {size[1]} with something white in it, '
-                         f'got {mask.size[0]} x {mask.size[1]}{"" if found else ", all black"}; white '
-                         'is what may change')
+        raise ValueError(f'expected mask_image of {size[0]} x {size[1]} with something white in '
+                         f'it, got {mask.size[0]} x '
+                         f'{mask.size[1]}{"" if found else ", all black"}; '
+                         'white is what may change')
     part = mask.crop(found)
     if part.getextrema()[0]: return found, None     # all of the box
     cells, w = [v // 255 for v in part.tobytes()], part.width
@@ -98,7 +100,8 @@ def _warn_if_cut(editor, prompt: str):
     with getattr(editor, 'lock', READING): count = len(tokenizer(prompt, verbose=False).input_ids)
     used = tokenizer.model_max_length
     if count > used: warnings.warn(
-        f'the editor reads {used} tokens; of the prompt, which has {count}, the first {used} are used. '
+        f'the editor reads {used} tokens; of the prompt, which has {count}, '
+        f'the first {used} are used. '
         'Put what matters first, or say it shorter.', Note, stacklevel=3)
 
 # %% ../../nbs/api/method/16_editor.ipynb #f0e1d2c3
@@ -114,7 +117,7 @@ def __call__(
     seed: int = 0,                          # of the noise and of the region network
     generator: Optional[torch.Generator] = None,    # instead of a seed: its state counts
     progress: bool = True,
-    callback_on_step_end: Optional[Callable] = None,    # passed to the editor, diffusers' convention
+    callback_on_step_end: Optional[Callable] = None,  # passed to the editor, diffusers' convention
     **options,                              # fields of `Config`: num_anchors, alpha, ...
 ) -> EditResult:
     "Edit one picture. Raises `ValueError` or `FileNotFoundError` with one sentence."
@@ -180,7 +183,8 @@ def _finite(attention):         # an `Attention`
     raise ValueError('expected features that are numbers, got NaN or infinity; '
                      'load the ViT in torch.float32')
 
-def _propose(task: Task, anchors: torch.Tensor) -> tuple:   # anchors (k 2), boxes (k m 4), of the picture
+def _propose(task: Task,
+             anchors: torch.Tensor) -> tuple:  # anchors (k 2), boxes (k m 4), of the picture
     "The proposals of each anchor, or the one box of one's own."
     if task.box:
         box = torch.tensor(task.box)
@@ -217,6 +221,7 @@ def _candidates(task: Task, table, chosen: torch.Tensor, anchors: torch.Tensor) 
         at = i, chosen[i]
         said = {s: getattr(table, s)[at].item() for s in similar if getattr(table, s) is not None}
         return Candidate(box=tuple(table.boxes[at].tolist()), anchor=tuple(anchors[i].tolist()),
-                         score=score[i].item(), losses={t: v[at].item() for t, v in table.terms.items()},
+                         score=score[i].item(),
+                         losses={t: v[at].item() for t, v in table.terms.items()},
                          edit=table.edits[table.index[at]], source=task.picture, **said)
     return [candidate(i) for i in kept[rank(score[kept])].tolist()]

@@ -77,7 +77,7 @@ def window_and_mask(
     image: Image.Image,
     box: tuple,         # XYXY int, pixels
     size: int,          # working side of the editor, pixels
-) -> tuple:             # window (XYXY int), the window as RGB size x size, the mask as L size x size
+) -> tuple:  # window (XYXY int), the window as RGB size x size, the mask as L size x size
     "What the editor is shown for one box."
     x, y, right, bottom = window = crop_window(box, image.size)
     mask = box_mask((box[0] - x, box[1] - y, box[2] - x, box[3] - y), (right - x, bottom - y))
@@ -89,8 +89,8 @@ def _check_made(made, editor: Editor, count: int) -> list:      # of RGB picture
     "What the editor returned for `count` windows. Raises `ValueError` for anything else."
     if isinstance(made, (list, tuple)) and len(made) == count:
         if all(isinstance(m, (Image.Image, type(None))) for m in made): return list(made)
-    raise ValueError(f'expected of the editor {editor.name!r} a picture for each of {count} windows, '
-                     f'got {shown(made)}; run regionedit.method.edits.check_editor on it')
+    raise ValueError(f'expected of the editor {editor.name!r} a picture for each of {count} '
+                     f'windows, got {shown(made)}; run regionedit.method.edits.check_editor on it')
 
 def paint(
     editor: Editor, task: Task,
@@ -102,7 +102,8 @@ def paint(
     edits, config, size = [], task.config, getattr(editor, 'batch_size', 16)
     bar = tqdm(total=len(boxes), desc='editing', disable=not task.progress, leave=False)
     for batch in (boxes[i:i + size] for i in range(0, len(boxes), size)):
-        windows, images, masks = zip(*(window_and_mask(task.picture, b, editor.size) for b in batch))
+        windows, images, masks = zip(*(window_and_mask(task.picture, b, editor.size)
+                                       for b in batch))
         try:
             made = editor.fill(list(images), list(masks), task.prompt, seed=config.seed,
                                num_inference_steps=config.num_inference_steps,

@@ -118,7 +118,8 @@ def edit_losses(
 def rounding_of(
     clip, images: list,         # of RGB pictures of one size
 ) -> torch.Tensor:              # (n 3 h w) float
-    "By how much pictures differ from their tensors when both have CLIP's size: Pillow keeps 8 bits."
+    """By how much pictures differ from their tensors when both have CLIP's size: Pillow keeps 8
+    bits."""
     seen = to_input(images, clip.size, (0., 0., 0.), (1., 1., 1.))
     pixels = torch.stack([to_tensor(im) for im in images])
     return seen - F.interpolate(pixels, clip.size, mode='bicubic', antialias=True)
@@ -145,14 +146,14 @@ def surrogate_slopes(
     clip, task: Task,
     table: EditTable,
 ) -> torch.Tensor:              # (k m m) float
-    """With edit j made at anchor k, the derivative of the loss with respect to the weight of box i in
-    a soft choice of the mask, each edit held fixed, and with respect to the evidence for the source
-    in box i; 0 where there is no edit, or none of numbers."""
+    """With edit j made at anchor k, held fixed: the derivative of the loss with respect to the weight
+    of box i in a soft choice, of the mask and of the evidence; 0 where there is no edit of numbers."""
     total = F.pad(slope_maps(clip, task, table.edits).cumsum(-1).cumsum(-2), (1, 0, 1, 0))
     x0, y0, x1, y1 = task.down(table.boxes)[:, None].unbind(-1)     # (k 1 m) each
     u = table.index[:, :, None]                             # (k m 1)
     slopes = total[u, y1, x1] - total[u, y0, x1] - total[u, y1, x0] + total[u, y0, x0]
-    if table.s_src is not None: slopes = slopes - task.config.source_weight * table.s_src[:, None].nan_to_num()
+    if table.s_src is not None:
+        slopes = slopes - task.config.source_weight * table.s_src[:, None].nan_to_num()
     return torch.where(table.known[:, :, None] & table.valid[:, :, None], slopes, 0.).float()
 
 # %% ../../nbs/api/method/12_estimators.ipynb #0e8ad8da

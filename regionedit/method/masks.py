@@ -61,5 +61,6 @@ def paste_edit(
     part = [(v - window[i % 2]) * scale[i % 2] for i, v in enumerate(box)]
     inside = edit.resize((box[2] - box[0], box[3] - box[1]), Image.LANCZOS, box=part)
     result = source.copy()
-    result.paste(inside, box[:2], patch_mask(patches, (0, 0, *inside.size), inside.size) if patches else None)
+    result.paste(inside, box[:2], patch_mask(patches, (0, 0, *inside.size), inside.size) if patches
+                 else None)
     return result

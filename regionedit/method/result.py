@@ -76,7 +76,8 @@ class EditResult:
 
     @property
     def mask_image(self) -> Image.Image:
-        "What of the picture is the best candidate's: mode L, the size of the input, 255 where it shows."
+        """What of the picture is the best candidate's: mode L, the size of the input, 255 where it
+        shows."""
         return self.candidates[0].edit.painted(self.source_image.size)
 
     @property

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'MEASURES', 'EditTable', 'EditCache', 'state_of', 'edit_key', 'edit', 'check_numbers', 'distinct',
-           'loss_terms', 'measure', 'seen_in', 'lay_out', 'fill_table']
+           'loss_terms', 'measure', 'seen_in', 'table_of', 'fill_table']
 
 # %% ../../nbs/api/method/10_table.ipynb #65150315
 from dataclasses import dataclass, field, replace
@@ -90,8 +90,8 @@ def _repr_png_(self: EditTable) -> bytes:
 _CACHE = threading.Lock()       # one for all: an editor may be used from several threads
 
 class EditCache(dict):
-    """Edits by everything that decides their pixels; keeps the `limit` newest and counts what it was
-    asked for."""
+    """Edits by everything that decides their pixels; keeps the `limit` newest and counts what it
+    was asked for."""
     def __init__(self, limit: int = 512):
         super().__init__()
         self.limit, self.hits, self.misses = limit, 0, 0
@@ -114,7 +114,8 @@ _PLAIN = (bool, int, float, str, type(None), torch.dtype)
 
 def _is_plain(value) -> bool:
     if isinstance(value, dict): return all(map(_is_plain, [*value, *value.values()]))
-    return isinstance(value, _PLAIN) or isinstance(value, (list, tuple, set)) and all(map(_is_plain, value))
+    return (isinstance(value, _PLAIN) or isinstance(value, (list, tuple, set))
+            and all(map(_is_plain, value)))
 
 _BOOKS = {*vars(nn.Module())} - {'training'}      # torch's own, of each layer
 
@@ -144,7 +145,8 @@ def state_of(
     said = [editor.name, editor.size, editor.config,
             *([name, type(part).__name__, dict(part.config)] for name, part in parts.items()
               if hasattr(part, 'set_timesteps'))]
-    said += [[name, _of_module(part)] for name, part in parts.items() if isinstance(part, nn.Module)]
+    said += [[name, _of_module(part)] for name, part in parts.items()
+             if isinstance(part, nn.Module)]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 def edit_key(task: Task, state: str) -> tuple:      # of `state_of`
@@ -237,12 +239,13 @@ def measure(
     return rows if evidence is None else torch.cat([rows, evidence[:, None]], 1)
 
 def seen_in(clip, task: Task, boxes: list) -> Optional[torch.Tensor]:       # (u) float
-    "How much of the source CLIP sees in each box of the picture as it is; None where it does not count."
+    """How much of the source CLIP sees in each box of the picture as it is; None where it does not
+    count."""
     if not task.config.source_weight: return None
     small = task.down(torch.tensor(boxes)).tolist()
     return source_evidence(clip, task.image, [tuple(b) for b in small], task.source)
 
-def lay_out(
+def table_of(
     boxes: torch.Tensor, index: torch.Tensor,   # (k m 4), (k m) as from `distinct`
     made: dict,         # number of a distinct box -> (Edit, row of `measure`)
     previews: int = 0,
@@ -270,4 +273,4 @@ def fill_table(
     chosen = [unique[u] for u in ids]
     edits = edit(models, task, chosen, state_of(models.editor))
     rows = measure(models.clip, task, edits, seen_in(models.clip, task, chosen))
-    return lay_out(boxes, index, dict(zip(ids, zip(edits, rows))))
+    return table_of(boxes, index, dict(zip(ids, zip(edits, rows))))

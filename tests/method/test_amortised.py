@@ -119,8 +119,10 @@ def test_saved_and_loaded(network, tmp_path):
 
 def fill(editor, clip, config, logits=None):
     "The table of a task; only what the logits prefer, if there are any."
-    task, models = Task(picture(30, 24), 'a rocket', 'a cat', config), SimpleNamespace(editor=editor, clip=clip, cache=EditCache())
-    return fill_table(models, task, BOXES, None if logits is None else worth_editing(logits, BOXES, config.budget))
+    task, models = (Task(picture(30, 24), 'a rocket', 'a cat', config),
+                    SimpleNamespace(editor=editor, clip=clip, cache=EditCache()))
+    return fill_table(models, task, BOXES,
+                      None if logits is None else worth_editing(logits, BOXES, config.budget))
 
 def test_choices_by_hand():
     "Shares 4 : .7 : 8."

@@ -156,7 +156,9 @@ def test_what_is_searched_for_is_a_low_loss(monkeypatch):
         return torch.stack([x, -x / 2, 0 * x, x, x], 1)       # the score rises with the loss
     def fill(**weights):
         models = SimpleNamespace(editor=StubEditor(), clip=None, cache=EditCache())
-        fill_within(models, Task(picture(32, 32), 'a rocket', 'a cat', Config(budget=6, source_weight=0, **weights)), boxes)
+        fill_within(models,
+                    Task(picture(32, 32), 'a rocket', 'a cat',
+                         Config(budget=6, source_weight=0, **weights)), boxes)
     monkeypatch.setattr(module, 'measure', measure)
     fill(lambda_clip=1, lambda_dir=0)
     assert order[4:] == [tuple(boxes[0, 0].tolist()), tuple(boxes[1, 0].tolist())]

@@ -94,7 +94,8 @@ def test_boxes_and_anchors_are_in_pixels_of_a_large_input(editor):
     small = picture(512, 260)
     large = small.resize((1024, 520), Image.NEAREST)
     config = Config(num_anchors=3, num_proposals=2, learning_steps=4)
-    a, b = (editor.run(Task(im, 'a rocket', 'a cat', config)) for im in (working_copy(large), large))
+    a, b = (editor.run(Task(im, 'a rocket', 'a cat', config))
+            for im in (working_copy(large), large))
     assert a.source_image.size == (512, 260)
     assert torch.equal(2 * a.table.boxes, b.table.boxes)
     for x, y in zip(a.candidates, b.candidates):
@@ -113,8 +114,10 @@ def test_boxes_of_the_working_copy_and_of_the_picture_are_the_same_boxes():
         task = Task(Image.new('L', tuple(rng.integers(600, 5000, 2).tolist())), 'a rocket')
         work, size = task.image.size, task.picture.size
         x0, y0 = (int(rng.integers(0, w - 1)) for w in work)
-        box = torch.tensor([x0, y0, int(rng.integers(x0 + 1, work[0] + 1)), int(rng.integers(y0 + 1, work[1] + 1))])
-        assert (task.up(box) - box * torch.tensor(size * 2) / torch.tensor(work * 2)).abs().max() <= .5 + 1e-4
+        box = torch.tensor([x0, y0, int(rng.integers(x0 + 1, work[0] + 1)),
+                            int(rng.integers(y0 + 1, work[1] + 1))])
+        assert (task.up(box) - box * torch.tensor(size * 2)
+                / torch.tensor(work * 2)).abs().max() <= .5 + 1e-4
         assert torch.equal(task.down(task.up(box)), box)
 
 class Identity(StubEditor):
@@ -129,23 +132,30 @@ def test_what_the_editor_sees_is_where_it_is_pasted(vit, size):
     x, y = np.arange(size[0]), np.arange(size[1])
     waves = 2 * np.pi / 64
     pixels = np.stack([np.broadcast_to(128 + 100 * np.sin(waves * x), (size[1], size[0])),
-                       np.broadcast_to(128 + 100 * np.sin(waves * y)[:, None], (size[1], size[0])), np.zeros((size[1], size[0]))], -1)
+                       np.broadcast_to(128 + 100 * np.sin(waves * y)[:, None], (size[1], size[0])),
+                       np.zeros((size[1], size[0]))], -1)
     image, copies = Image.fromarray(pixels.round().astype(np.uint8)), []
     class Watching(StubClip):
         def encode_images(self, images): copies.append(images); return super().encode_images(images)
-    result = RegionEditor(vit, Watching(), Identity())(image, 'a rocket', 'a cat', **dict(FEW, min_size=.3, max_size=.5))
-    def phase(values, axis, wave): return np.angle((values.mean(1 - axis) * np.exp(-1j * wave * np.arange(values.shape[axis]))).sum()) / wave
+    result = RegionEditor(vit, Watching(), Identity())(image, 'a rocket', 'a cat',
+                                                       **dict(FEW, min_size=.3, max_size=.5))
+    def phase(values, axis, wave):
+        return np.angle((values.mean(1 - axis)
+                         * np.exp(-1j * wave * np.arange(values.shape[axis]))).sum()) / wave
     for edit in result.table.edits:
-        made, before = (np.asarray(im.crop(edit.box), float) - 128 for im in (edit.paste(image), image))
+        made, before = (np.asarray(im.crop(edit.box), float) - 128
+                        for im in (edit.paste(image), image))
         for channel, axis in ((0, 1), (1, 0)):
-            assert abs(phase(made[..., channel], axis, waves) - phase(before[..., channel], axis, waves)) < .02
+            assert abs(phase(made[..., channel], axis, waves)
+                       - phase(before[..., channel], axis, waves)) < .02
     shown = next(c for c in copies if len(c) == 1 + len(result.table.edits))
     for edited, edit in zip(shown[1:], result.table.edits):
         small = edit.on(shown[0].size, image.size)
         made, before = (np.asarray(im.crop(small.box), float) - 128 for im in (edited, shown[0]))
         for channel, axis in ((0, 1), (1, 0)):
             wave = waves * image.size[1 - axis] / shown[0].size[1 - axis]
-            assert abs(phase(made[..., channel], axis, wave) - phase(before[..., channel], axis, wave)) < .02
+            assert abs(phase(made[..., channel], axis, wave)
+                       - phase(before[..., channel], axis, wave)) < .02
 
 @pytest.mark.parametrize('k, m', [(1, 1), (1, 3), (4, 1), (5, 4)])
 def test_no_box_is_edited_twice(editor, k, m):
@@ -494,12 +504,18 @@ def test_another_kind_of_generator(editor, generator):
 
 def test_an_edit_in_a_box_of_ones_own(editor):
     image = picture(1300, 700)
-    result = editor(image, 'a rocket', 'a cat', box=(101, 203, 402, 515), budget=5, estimator='rloo', num_anchors=4, progress=False)
-    assert result.box == (101, 203, 402, 515) and result.num_edits == editor.editor.windows == 1 and len(result.candidates) == 1
+    result = editor(image, 'a rocket', 'a cat', box=(101, 203, 402, 515), budget=5,
+                    estimator='rloo', num_anchors=4, progress=False)
+    assert result.box == (101, 203, 402, 515) and result.num_edits == editor.editor.windows == 1
+    assert len(result.candidates) == 1
     outside = np.ones((700, 1300), bool); outside[203:515, 101:402] = False
-    assert not changed(result, image)[outside].any() and changed(result, image)[~outside].mean() > .8
-    assert np.array_equal(np.asarray(result.mask_image), np.uint8(~outside * 255)) and result.mask_image.mode == 'L'
-    assert result.candidates[0].score == pytest.approx(2 * result.candidates[0].s_t2i + result.candidates[0].s_i2i + 2 * result.candidates[0].s_src, abs=1e-5)
+    assert not changed(result, image)[outside].any()
+    assert changed(result, image)[~outside].mean() > .8
+    assert np.array_equal(np.asarray(result.mask_image), np.uint8(~outside * 255))
+    assert result.mask_image.mode == 'L'
+    assert result.candidates[0].score == pytest.approx(2 * result.candidates[0].s_t2i
+                                                       + result.candidates[0].s_i2i + 2
+                                                       * result.candidates[0].s_src, abs=1e-5)
 
 def test_a_mask_of_ones_own_is_kept_to_the_pixel(editor, tmp_path):
     image, mask = picture(80, 50), Image.new('L', (80, 50))
@@ -509,16 +525,24 @@ def test_a_mask_of_ones_own_is_kept_to_the_pixel(editor, tmp_path):
     white = np.asarray(mask) > 0
     assert not changed(result, image)[~white].any() and changed(result, image)[white].mean() > .8
     loaded = EditResult.load(result.save(tmp_path))
-    assert loaded.image.tobytes() == result.image.tobytes() and loaded.mask_image.tobytes() == mask.tobytes()
+    assert loaded.image.tobytes() == result.image.tobytes()
+    assert loaded.mask_image.tobytes() == mask.tobytes()
     plain = Image.new('RGB', (80, 50)); plain.paste('white', (3, 4, 30, 40))
-    assert editor(image, 'a rocket', 'a cat', mask_image=plain, progress=False).candidates[0].edit.patches is None
+    assert editor(image, 'a rocket', 'a cat', mask_image=plain,
+                  progress=False).candidates[0].edit.patches is None
 
-@pytest.mark.parametrize('own, told', [(dict(box=(0, 0, 81, 50)), 'expected box as .* inside a picture of 80 x 50'), (dict(box='here'), 'expected box as'),
-    (dict(mask_image=Image.new('L', (80, 50))), 'something white in it, got 80 x 50, all black'), (dict(mask_image=Image.new('L', (50, 80), 255)), 'mask_image of 80 x 50'),
+@pytest.mark.parametrize('own, told',
+                         [(dict(box=(0, 0, 81, 50)),
+                           'expected box as .* inside a picture of 80 x 50'),
+                          (dict(box='here'), 'expected box as'),
+    (dict(mask_image=Image.new('L', (80, 50))), 'something white in it, got 80 x 50, all black'),
+                          (dict(mask_image=Image.new('L', (50, 80), 255)), 'mask_image of 80 x 50'),
     (dict(box=(0, 0, 9, 9), mask_image=Image.new('L', (80, 50), 255)), 'got both')])
 def test_a_box_that_is_none(editor, own, told):
-    with pytest.raises(ValueError, match=told) as error: editor(picture(80, 50), 'a rocket', 'a cat', progress=False, **own)
+    with pytest.raises(ValueError, match=told) as error:
+        editor(picture(80, 50), 'a rocket', 'a cat', progress=False, **own)
     assert '\n' not in str(error.value) and editor.editor.windows == 0
 
 def test_the_box_alone(editor):
-    assert editor.find_region(picture(80, 50), 'a rocket', 'a cat', **FEW) == editor(picture(80, 50), 'a rocket', 'a cat', **FEW).box
+    assert editor.find_region(picture(80, 50), 'a rocket', 'a cat',
+                              **FEW) == editor(picture(80, 50), 'a rocket', 'a cat', **FEW).box

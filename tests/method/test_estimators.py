@@ -146,7 +146,8 @@ class Noise:
 
 @pytest.fixture(scope='module')
 def case():
-    clip, task = SmoothClip(), Task(picture(32, 24), 'a rocket', 'a cat', Config(lambda_dir=.7, lambda_str=2., source_weight=0))
+    clip, task = SmoothClip(), Task(picture(32, 24), 'a rocket', 'a cat',
+                                    Config(lambda_dir=.7, lambda_str=2., source_weight=0))
     boxes = torch.tensor([[[8, 8, 14, 14], [5, 5, 17, 17], [0, 0, 24, 23]],
                           [[24, 2, 30, 8], [20, 0, 32, 12], [5, 5, 17, 17]]])
     table = fill_table(SimpleNamespace(editor=Noise(), clip=clip, cache=EditCache()), task, boxes)
@@ -161,37 +162,48 @@ def test_tensors_score_as_pictures_do(case, size):
     task = Task(picture(*size), task.prompt, task.source, task.config)
     again = fill_table(SimpleNamespace(editor=Noise(), clip=clip, cache=EditCache()), task, SMALL)
     pictures = [task.picture] + [e.paste(task.picture) for e in again.edits]
-    pixels, texts = torch.stack([to_tensor(p) for p in pictures]), clip.encode_texts([task.prompt, task.source])
+    pixels, texts = (torch.stack([to_tensor(p) for p in pictures]),
+                     clip.encode_texts([task.prompt, task.source]))
     found = edit_losses(clip, pixels, texts, task.config, rounding_of(clip, pictures))
     torch.testing.assert_close(found[again.index], again.loss(task.config))
-    if size != (16, 16): assert (edit_losses(clip, pixels, texts, task.config)[again.index] - again.loss(task.config)).abs().max() > 1e-5
+    if size != (16, 16):
+        assert (edit_losses(clip, pixels, texts, task.config)[again.index]
+                - again.loss(task.config)).abs().max() > 1e-5
 
 def test_slopes_are_those_of_autograd_and_of_finite_differences(case):
     clip, task, table, slopes = case
     made, k, j = table.edits[table.index[0, 1]].paste(task.picture), 0, 1
-    source, edit, texts = to_tensor(task.picture), to_tensor(made), clip.encode_texts(['a rocket', 'a cat'])
+    source, edit, texts = (to_tensor(task.picture), to_tensor(made),
+                           clip.encode_texts(['a rocket', 'a cat']))
     masks = torch.zeros(3, 1, 24, 32)
     for mask, (x0, y0, x1, y1) in zip(masks, table.boxes[k].tolist()): mask[..., y0:y1, x0:x1] = 1
     def loss(y):
         blend = source + (y.view(3, 1, 1, 1) * masks).sum(0) * (edit - source)
-        return edit_losses(clip, torch.stack([source, blend]), texts, task.config, rounding_of(clip, [task.picture, made])).sum()
+        return edit_losses(clip, torch.stack([source, blend]), texts, task.config,
+                           rounding_of(clip, [task.picture, made])).sum()
     y = torch.tensor([0., 1., 0.], requires_grad=True)
     loss(y).backward()
     torch.testing.assert_close(slopes[k, j], y.grad, atol=1e-5, rtol=1e-4)
-    with torch.no_grad(): differences = torch.stack([(loss(y + d) - loss(y - d)) / .02 for d in .01 * torch.eye(3)])
+    with torch.no_grad():
+        differences = torch.stack([(loss(y + d) - loss(y - d)) / .02 for d in .01 * torch.eye(3)])
     torch.testing.assert_close(slopes[k, j], differences, atol=2e-3, rtol=2e-2)
 
 def test_the_surrogate_has_every_term_of_the_loss(case):
-    "Evidence of a weight that decides everything: the network goes where the source is seen, as with the exact loss."
+    """Evidence of a weight that decides everything: the network goes where the source is seen, as
+    with the exact loss."""
     clip, task, table, slopes = case
     s_src = torch.tensor([[.1, .3, .2], [.4, .1, .2]])
-    seen, heavy = replace(table, s_src=s_src), replace(task, config=replace(task.config, source_weight=1000.))
+    seen, heavy = replace(table, s_src=s_src), replace(task,
+                                                       config=replace(task.config,
+                                                                      source_weight=1000.))
     found = surrogate_slopes(clip, heavy, seen)
-    torch.testing.assert_close(found, slopes - 1000 * s_src[:, None].expand(-1, 3, -1), atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(found, slopes - 1000 * s_src[:, None].expand(-1, 3, -1), atol=1e-3,
+                               rtol=1e-5)
     for name in ('exact', 'gumbel'):
         config = replace(heavy.config, estimator=name, learning_steps=200, lr=.01)
         network = RegionGenerator(6, 3, hidden=8)
-        assert learn(network, numbers(2, 3, 6, 7, 7), seen, config, slopes=found).chosen[-1].tolist() == [1, 0]
+        assert learn(network, numbers(2, 3, 6, 7, 7), seen, config,
+                     slopes=found).chosen[-1].tolist() == [1, 0]
 
 def test_the_surrogate_sees_nothing_outside_the_edited_box(case):
     clip, task, table, slopes = case

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from regionedit.method.config import Config, Task
-from regionedit.method.table import EditCache, EditTable, distinct, edit, edit_key, fill_table, state_of
+from regionedit.method.table import (EditCache, EditTable, distinct, edit, edit_key, fill_table,
+                                     state_of)
 
 class Plain:
     "Fills the mask with one colour and notes what it was asked."
@@ -50,10 +51,12 @@ def picture():
     return Image.fromarray(noise.astype(np.uint8))
 
 def models_of(editor, cache=None, clip=None):
-    return SimpleNamespace(editor=editor, clip=clip or ColourClip(), cache=EditCache() if cache is None else cache)
+    return SimpleNamespace(editor=editor, clip=clip or ColourClip(),
+                           cache=EditCache() if cache is None else cache)
 
 def fill(picture, editor, cache=None, clip=None, **settings):
-    task = Task(picture, 'an orange', 'a sky', Config(**dict(dict(seed=3, source_weight=0), **settings)))
+    task = Task(picture, 'an orange', 'a sky',
+                Config(**dict(dict(seed=3, source_weight=0), **settings)))
     return fill_table(models_of(editor, cache, clip), task, BOXES)
 
 def test_equal_boxes_share_an_edit():

@@ -12,7 +12,7 @@ from regionedit.pocket import rgn
 from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, oracle_edits, outcome, prepare, rules, texts_for, wanted
 from regionedit.pocket.scenes import Layout, Object, draw_scene, render
 from regionedit.pocket.sprites import CONCEPTS, STYLES, sprite
-from regionedit.method.table import EditTable, lay_out, measure, seen_in
+from regionedit.method.table import EditTable, table_of, measure, seen_in
 from stubs import StubClip
 
 def numbers(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -62,7 +62,7 @@ def test_losses_from_kept_features_are_those_of_the_table():
     prompt, source = clip.encode_texts(['a bus', 'a cat'])
     crops = clip.encode_images([scene.image.crop(b) for b in boxes]).pooled
     kept = dict(edits=seen.pooled[None, 1:], clip=crops[None], picture=seen.pooled[None, 0], str=rows[None, :, 2])
-    table = lay_out(torch.tensor([boxes]), torch.arange(3)[None], dict(enumerate(zip(edits, rows))))
+    table = table_of(torch.tensor([boxes]), torch.arange(3)[None], dict(enumerate(zip(edits, rows))))
     torch.testing.assert_close(losses_of(kept, prompt[None], source[None])[0], table.loss(Config())[0])
     assert table.s_src.ne(0).all()
 
