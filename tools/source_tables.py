@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from regionedit.bench.baselines import Task
+from regionedit.bench.baselines import BenchTask
 from regionedit.bench.book import verdicts
 from regionedit.bench.rows import Case
+from regionedit.method.config import Task
 from regionedit.method.regions import choose_anchors
 from regionedit.method.attention import attend
 from regionedit.method.edits import edit_boxes
@@ -40,7 +41,7 @@ def drawn_case(seed: int, num_objects: int) -> tuple:       # `Scene`, `Case`
     scene = draw_scene(seed, num_objects=num_objects)
     names = [o.name for o in scene.objects]
     wish = next(n for n in (another(seed + j, names[0]) for j in count()) if n not in names)
-    task = Task(scene.image, article(wish), article(names[0]), scene.objects[0].box, seed)
+    task = BenchTask(scene.image, article(wish), article(names[0]), scene.objects[0].box, seed)
     return scene, Case(seed, seed, task, wish, tuple(o.box for o in scene.objects[1:]))
 
 @torch.no_grad()
@@ -57,10 +58,10 @@ def observe(
     wish = dict(wanted(np.random.default_rng([seed, 13]), scene), name=case.wanted)
     edits = (oracle_edits(scene, boxes, **wish) if judge is None else
         edit_boxes(models.editor, image, boxes, case.task.prompt, seed))
-    terms, s_t2i, s_i2i = measure(clip, image, edits, case.task.prompt, source)
+    *terms, s_t2i, s_i2i = measure(clip, Task(image, case.task.prompt, source), edits).unbind(1)
     wide, whole = [widened(b, image.size) for b in boxes], [(0, 0, *image.size)]
     gone = [-source_evidence(clip, e.paste(image), whole, source) for e in edits]
-    found = verdicts(models, judge, case, edits) | dict(loss=sum(terms.values()),
+    found = verdicts(models, judge, case, edits) | dict(loss=sum(terms),
         score=2 * s_t2i + s_i2i, tight=source_evidence(clip, image, boxes, source),
         wide=source_evidence(clip, image, wide, source), gone=torch.cat(gone))
     return torch.stack([found[f].float() for f in FACTS], -1)[index]

@@ -16,7 +16,7 @@ from ..method.regions import choose_anchors
 from ..method.attention import attend
 from .metrics import outside, psnr
 from .rows import FIRST, Case, draw_case, on_named, settings_of
-from ..method.config import Config
+from ..method.config import Config, Task
 from ..method.core import box_iou
 from ..method.learner import learn
 from ..method.losses import direction_loss
@@ -100,8 +100,8 @@ def make_book(models, judge, case: Case, config: Config = Config()) -> dict:    
     sets, task = proposal_sets(models.vit, case), case.task
     boxes = torch.tensor(distinct(torch.cat([b.flatten(0, 1) for b in sets.values()])[:, None])[0])
     place = {tuple(b): i for i, b in enumerate(boxes.tolist())}
-    table = fill_table(task.image, boxes[:, None], task.prompt, task.source, models.editor,
-        clip=models.clip, seed=case.noise)
+    plain = Config(seed=case.noise, source_weight=0)
+    table = fill_table(models, Task(task.image, task.prompt, task.source, plain), boxes[:, None])
     facts = {**table.terms, 's_t2i': table.s_t2i, 's_i2i': table.s_i2i}
     facts = {k: v[:, 0] for k, v in facts.items()} | verdicts(models, judge, case, table.edits)
     index = {n: torch.tensor([[place[tuple(b)] for b in row] for row in s.tolist()])

@@ -12,7 +12,7 @@ import hashlib, time
 
 import torch
 
-from .baselines import BASELINES, Outcome, Task, best_of, run_baseline
+from .baselines import BASELINES, Outcome, BenchTask, best_of, run_baseline
 from .diffedit import diffedit_box
 from ..method.clip import ImageFeatures
 from ..method.config import CHOICES, Config
@@ -57,11 +57,11 @@ def charged(models, result, hits: int, misses: int) -> float:
     return total if not hits else total - editing + max(editing,
         getattr(models, 'price', 0.) * (hits + misses))
 
-def run_shared(models, task: Task, config: Config) -> Outcome:
+def run_shared(models, task: BenchTask, config: Config) -> Outcome:
     """The method itself on one task; edits that an earlier run of the same task made are not made
     again."""
     hits, misses = models.cache.hits, models.cache.misses
-    result = models.run(task.image, task.prompt, task.source, replace(config, seed=task.seed))
+    result = models.run(task.with_config(config))
     seconds = charged(models, result, models.cache.hits - hits, models.cache.misses - misses)
     best, table = result.candidates[0], result.table.score(result.config)
     return Outcome(result.box, best.score, best.edit, result.num_edits, seconds,
@@ -89,7 +89,7 @@ METHODS['topk-random'] = lambda models, task, config: run_baseline('dino-random'
 
 # %% ../../nbs/api/bench/04_methods.ipynb #074b344f
 @method('diffedit')
-def run_diffedit(models, task: Task, config: Config) -> Outcome:
+def run_diffedit(models, task: BenchTask, config: Config) -> Outcome:
     "One edit in the box that the denoiser's own difference suggests."
     start = time.perf_counter()
     box = diffedit_box(models.editor, task.image, task.source, task.prompt, task.seed)

@@ -19,7 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..batch.engine import DIED, Here, as_ended, has_died
-from .baselines import Outcome, Task
+from .baselines import Outcome, BenchTask
 from .methods import METHODS, methods_for
 from .metrics import clip_scores, outside, placed, preserved, psnr
 from .metrics import structure_distance, uncomposited
@@ -39,7 +39,7 @@ class Case:
     "A task, and what only the benchmark knows about its scene."
     scene: int              # seed
     noise: int              # seed
-    task: Task = field(repr=False)
+    task: BenchTask = field(repr=False)
     wanted: str             # concept
     others: tuple = ()      # boxes of the objects that the source does not name
 
@@ -49,7 +49,7 @@ def draw_case(scene: int, noise: int) -> Case:
     shown = [o.name for o in drawn.objects]
     absent = [c for c in CONCEPTS if c not in shown]
     wanted = absent[rng.integers(len(absent))]
-    task = Task(drawn.image, article(wanted), article(shown[0]), drawn.objects[0].box, noise)
+    task = BenchTask(drawn.image, article(wanted), article(shown[0]), drawn.objects[0].box, noise)
     return Case(scene, noise, task, wanted, tuple(o.box for o in drawn.objects[1:]))
 
 # %% ../../nbs/api/bench/05_rows.ipynb #dff8ea3f

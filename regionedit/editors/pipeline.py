@@ -9,7 +9,9 @@ __all__ = ['MEMORY', 'GIVEN', 'working_size', 'save_memory', 'PipelineEditor', '
 from inspect import signature
 from pathlib import Path
 from typing import Optional
+import threading
 
+from fastcore.basics import patch
 import torch
 
 from .loading import (check_paints, inpainting_class, named, quiet, read_index,
@@ -65,11 +67,16 @@ class PipelineEditor:
         **call,  # the pipeline's arguments: num_inference_steps, guidance_scale, strength, ...
     ):
         self.pipe, self.call, self.batch_size = pipe, call, windows_per_pass
-        self.size = working_size(pipe)
+        self.weights, self.size = weights, working_size(pipe)
+        self.lock = threading.RLock()       # a pipeline keeps its state in itself
         pipe.set_progress_bar_config(disable=True)
-        self.config = dict(pipeline=type(pipe).__name__, scheduler=type(pipe.scheduler).__name__,
-                           weights=weights, dtype=str(pipe.dtype),
-                           windows_per_pass=windows_per_pass, **call)
+
+    @property
+    def config(self) -> dict:
+        "The settings as they are now, and what it works with."
+        return dict(pipeline=type(self.pipe).__name__, dtype=str(self.pipe.dtype),
+                    scheduler=type(self.pipe.scheduler).__name__, weights=self.weights,
+                    windows_per_pass=self.batch_size, **self.call)
 
     @property
     def tokenizer(self):
@@ -114,22 +121,26 @@ def load_pipeline(folder: Path, dtype: torch.dtype, variant: Optional[str] = Non
             **unsafe)
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #b566ebda
-def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
-          callback_on_step_end=None):
-    "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
-    given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
-                 callback_on_step_end=None if callback_on_step_end is None
-                 else lambda pipe, step, t, values: callback_on_step_end(pipe, step, t, values)
-                 or {})
-    call, filled = dict(self.call, **{k: v for k, v in given.items() if v is not None}), []
-    for start in range(0, len(images), self.batch_size):
-        part = slice(start, start + self.batch_size)
-        count = len(images[part])
-        with quiet(): made = self.pipe(
-            prompt=[prompt] * count, image=images[part], mask_image=masks[part], height=self.size,
-            width=self.size, output_type='pt',
-            generator=[torch.Generator().manual_seed(seed) for _ in range(count)], **call)
-        filled += to_images(made.images)
-    return filled
+def _of_call(call: dict, count: int) -> dict:
+    "Arguments of a pipeline's call for `count` windows: each text once for every window."
+    return {name: [value] * count if 'prompt' in name and isinstance(value, str) else value
+            for name, value in call.items()}
 
-PipelineEditor.fill = _fill
+@patch
+@torch.no_grad()
+def fill(self: PipelineEditor, images, masks, prompt, seed=0, num_inference_steps=None,
+         guidance_scale=None, callback_on_step_end=None):
+    "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
+    told, count, filled = callback_on_step_end, self.batch_size, []
+    given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
+    if told: given['callback_on_step_end'] = lambda *step: told(*step) or {}
+    call = self.call | {k: v for k, v in given.items() if v is not None}
+    for start in range(0, len(images), count):      # the last pass is filled up, see `in_passes`
+        part = [min(i, len(images) - 1) for i in range(start, start + count)]
+        seeds = [torch.Generator().manual_seed(seed) for _ in part]
+        with self.lock, quiet(): made = self.pipe(
+            image=[images[i] for i in part], mask_image=[masks[i] for i in part], generator=seeds,
+            height=self.size, width=self.size, output_type='pt',
+            **_of_call(call | dict(prompt=prompt), count))
+        filled += to_images(made.images)
+    return filled[:len(images)]

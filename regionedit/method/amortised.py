@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Sight', 'clip_in_boxes', 'places', 'sight_of', 'TextRegionNetwork', 'save_network', 'load_network', 'check_fits',
-           'foresee', 'pick_anchors', 'fill_chosen', 'foreseen']
+           'foresee', 'pick_anchors', 'worth_editing', 'foreseen']
 
 # %% ../../nbs/api/method/14_amortised.ipynb #3a53849f
 import json
@@ -15,13 +15,11 @@ import torch
 from torch import nn
 from PIL import Image
 from .attention import Attention
-from .budget import partial_table
-from .config import Config
+from .config import Config, Task
 from .core import ModelNotAvailable
 from .learner import Trajectory
 from .regions import roi_features
-from .table import (TERMS, EditCache, EditTable, cached_edits, distinct, measure,
-                                     with_evidence)
+from .table import TERMS, EditTable, distinct
 
 # %% ../../nbs/api/method/14_amortised.ipynb #ba84d1bd
 class Sight(NamedTuple):
@@ -51,24 +49,23 @@ def places(
     attention: Attention,       # of the picture
 ) -> torch.Tensor:              # (k m 5) float
     "Where a box lies, how large it is, and how much is looked at it."
-    size, mean = torch.tensor(attention.size), attention.mean
+    size, mean = torch.tensor(attention.size, dtype=torch.float), attention.mean
     centre = (boxes[..., :2] + boxes[..., 2:]) / size - 1
     sides = ((boxes[..., 2:] - boxes[..., :2]) / size.min()).log()
     share = roi_features(mean[None] / mean.mean(), boxes, attention.size, 4, 'align').mean((-1, -2))
     return torch.cat([centre, sides, share.clamp(min=1e-3).log()], -1)
 
 def sight_of(
-    clip, image: Image.Image,
-    boxes: torch.Tensor,        # (k m 4) long, pixels of `image`
-    attention: Attention,
+    clip, task: Task,
+    attention: Attention,       # of the working copy
+    boxes: torch.Tensor,        # (k m 4) long, pixels of the picture
     features: torch.Tensor,     # (k m d l l) float, of `roi_features`
-    prompt: str, source: str,
 ) -> Sight:
     "Everything the network is shown. No edit is made."
-    texts = clip.encode_texts([prompt, source])
-    return Sight(features.mean((-1, -2)).flatten(0, 1),
-                 clip_in_boxes(clip, image, boxes).flatten(0, 1),
-                 places(boxes, attention).flatten(0, 1), clip.encode_images([image]).pooled[0],
+    texts, boxes = clip.encode_texts([task.prompt, task.source]), task.down(boxes)
+    seen = (features.mean((-1, -2)), clip_in_boxes(clip, task.image, boxes),
+            places(boxes, attention))
+    return Sight(*(x.flatten(0, 1) for x in seen), clip.encode_images([task.image]).pooled[0],
                  *texts)
 
 # %% ../../nbs/api/method/14_amortised.ipynb #a64cc792
@@ -117,9 +114,10 @@ def load_network(folder: Union[str, Path]) -> TextRegionNetwork:
     "Read what `save_network` wrote. Raises `ModelNotAvailable`."
     from safetensors.torch import load_file
     try:
-        network = TextRegionNetwork(
-            **json.loads((Path(folder)/'config.json').read_text(encoding='utf8')))
-        network.load_state_dict(load_file(Path(folder)/'model.safetensors'))
+        said = json.loads((Path(folder)/'config.json').read_text(encoding='utf8'))
+        with torch.device('meta'): network = TextRegionNetwork(**said)      # nothing is drawn
+        weights = load_file(Path(folder)/'model.safetensors')
+        network.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
     except Exception as error:      # a cut file, a folder of another model
         raise ModelNotAvailable(f'expected a region network in {folder}, could not read it '
                                 f'({" ".join(str(error).split())[:200]}); '
@@ -139,14 +137,12 @@ def check_fits(network: TextRegionNetwork, attention: Attention, text_dim: int):
 
 @torch.no_grad()
 def foresee(
-    network: TextRegionNetwork, clip,
-    # as for `sight_of`
-    image: Image.Image, boxes: torch.Tensor, attention: Attention, features: torch.Tensor,
-    prompt: str, source: str,
+    network: TextRegionNetwork, clip, task: Task,
+    attention: Attention, boxes: torch.Tensor, features: torch.Tensor,      # as for `sight_of`
 ) -> torch.Tensor:              # (k m) float, logits
     "What the network makes of the proposals. Raises `ValueError` if it does not fit the models."
-    check_fits(network, attention, clip.encode_texts([source]).shape[1])
-    sight = sight_of(clip, image, boxes, attention, features, prompt, source)
+    check_fits(network, attention, clip.encode_texts([task.source]).shape[1])
+    sight = sight_of(clip, task, attention, boxes, features)
     return network(*(x[None] for x in sight))[0].view(boxes.shape[:2])
 
 # %% ../../nbs/api/method/14_amortised.ipynb #b7976571
@@ -159,24 +155,15 @@ def pick_anchors(
     order = share.argsort(descending=True, stable=True)
     return order[:count], logits.argmax(1)
 
-@torch.no_grad()
-def fill_chosen(
+def worth_editing(
     logits: torch.Tensor,       # (k m) float
-    # as for `fill_within`
-    image: Image.Image, boxes: torch.Tensor, prompt: str, source: str, editor, clip, config: Config,
-    cache: Optional[EditCache] = None, **kwargs,
-) -> EditTable:
-    "The chosen proposals edited, the rest of the table empty."
-    unique, index = distinct(boxes)
-    anchors, chosen = pick_anchors(logits, config.budget)
-    ids = list(dict.fromkeys(index[anchors, chosen[anchors]].tolist()))
-    edits = cached_edits(editor, image, [unique[u] for u in ids], prompt, config.seed,
-                         EditCache() if cache is None else cache, config.num_inference_steps,
-                         config.guidance_scale, **kwargs)
-    terms, s_t2i, s_i2i = measure(clip, image, edits, prompt, source)
-    rows = torch.stack([*(terms[t] for t in TERMS), s_t2i, s_i2i], 1)
-    return with_evidence(partial_table(boxes, index, dict(zip(ids, zip(edits, rows))), 0), clip,
-                         image, source, config)
+    boxes: torch.Tensor,        # (k m 4) long
+    count: Optional[int] = None,    # anchors wanted; None: all
+) -> list:                      # numbers of distinct boxes, best first, for `fill_table`
+    "The chosen proposals; the rest of the table stays empty."
+    anchors, chosen = pick_anchors(logits, count)
+    index = distinct(boxes)[1]
+    return list(dict.fromkeys(index[anchors, chosen[anchors]].tolist()))
 
 # %% ../../nbs/api/method/14_amortised.ipynb #d61d3159
 def foreseen(

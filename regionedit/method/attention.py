@@ -71,8 +71,8 @@ def vit_input(
     (gh, gw), (ph, pw), (_, mean, std) = (grid_size(vit, image.size), vit.patch_embed.patch_size,
                                           _data(vit))
     pixels = to_tensor(to_rgb(image).resize((gw * pw, gh * ph), Image.BICUBIC))
-    pixels = (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    return pixels[None].to(vit.cls_token)
+    mean, std = (pixels.new_tensor(v).view(3, 1, 1) for v in (mean, std))
+    return ((pixels - mean) / std)[None].to(vit.cls_token)
 
 # %% ../../nbs/api/method/02_attention.ipynb #d7bc3c14
 def cls_attention(
@@ -93,14 +93,13 @@ def attend(
     image: Image.Image,     # any mode, size and aspect
 ) -> Attention:             # on the CPU, float32
     "Attention maps and features of a picture (LR 3.1). No gradient flows."
-    pixels, seen = vit_input(vit, image), {}
-    hook = vit.blocks[-1].attn.register_forward_pre_hook(
-        lambda module, args: seen.update(tokens=args[0]))
-    try: tokens = vit.forward_features(pixels)
-    finally: hook.remove()
+    tokens = vit._pos_embed(vit.patch_embed(vit_input(vit, image)))
+    tokens = vit.norm_pre(vit.patch_drop(tokens))
+    *first, last = vit.blocks
+    for block in first: tokens = block(tokens)
     grid, prefix = grid_size(vit, image.size), vit.num_prefix_tokens
-    maps = cls_attention(vit.blocks[-1].attn, seen['tokens'], prefix).unflatten(1, grid)
-    features = tokens[0, prefix:].float().T.unflatten(1, grid)
+    maps = cls_attention(last.attn, last.norm1(tokens), prefix).unflatten(1, grid)
+    features = vit.norm(last(tokens))[0, prefix:].float().T.unflatten(1, grid)
     return Attention(maps.cpu(), features.contiguous().cpu(), image.size)
 
 # %% ../../nbs/api/method/02_attention.ipynb #f59cf7e6

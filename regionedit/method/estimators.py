@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['ESTIMATORS', 'exact_loss', 'exact_gradient', 'entropy', 'register_estimator', 'Estimator', 'Exact', 'Rloo',
-           'Reinforce', 'edit_losses', 'slope_maps', 'surrogate_slopes', 'Gumbel', 'Released']
+           'Reinforce', 'edit_losses', 'rounding_of', 'slope_maps', 'surrogate_slopes', 'Gumbel', 'Released']
 
 # %% ../../nbs/api/method/12_estimators.ipynb #73106123
 from dataclasses import dataclass
 from typing import Optional
 
-from PIL import Image
 import torch
 import torch.nn.functional as F
 
-from .clip import image_features
+from .clip import image_features, normalised, to_input
+from .config import Task
 from .core import to_tensor
-from .table import EditTable, loss_terms, TERMS
+from .table import EditTable, loss_terms
 
 # %% ../../nbs/api/method/12_estimators.ipynb #9595b41b
 def exact_loss(
@@ -108,45 +108,52 @@ def edit_losses(
     pixels: torch.Tensor,       # (1+n 3 H W) float, 0..1: source first, then edits
     texts: torch.Tensor,        # (2 d) float: of prompt and source
     config,                     # `Config`: lambdas
+    rounding: torch.Tensor = 0.,    # (1+n 3 h w): what Pillow's road into CLIP adds, a constant
 ) -> torch.Tensor:              # (n) float, LR eq. 3, differentiable in the pixels
-    """The loss of edits that are tensors; the same road into CLIP as for pictures, without rounding
-    to 8 bits on the way."""
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (clip.mean, clip.std))
-    small = F.interpolate(pixels, clip.size, mode='bicubic', antialias=True)
-    features = image_features(clip.model, ((small - mean) / std).to(clip.device))
-    terms = loss_terms(features.pooled, features.tokens, *texts)
-    return sum(getattr(config, f'lambda_{t}') * terms[t] for t in TERMS)
+    "The loss of edits that are tensors."
+    small = F.interpolate(pixels, clip.size, mode='bicubic', antialias=True) + rounding
+    features = image_features(clip.model, normalised(small, clip.mean, clip.std).to(clip.device))
+    return config.loss(loss_terms(features.pooled, features.tokens, *texts))
+
+def rounding_of(
+    clip, images: list,         # of RGB pictures of one size
+) -> torch.Tensor:              # (n 3 h w) float
+    """By how much pictures differ from their tensors when both have CLIP's size: Pillow keeps 8
+    bits."""
+    seen = to_input(images, clip.size, (0., 0., 0.), (1., 1., 1.))
+    pixels = torch.stack([to_tensor(im) for im in images])
+    return seen - F.interpolate(pixels, clip.size, mode='bicubic', antialias=True)
 
 def slope_maps(
-    clip, image: Image.Image,
-    edits: tuple,               # of u Edit, boxes in pixels of `image`
-    prompt: str, source: str, config,
-) -> torch.Tensor:              # (u H W) double
+    clip, task: Task,
+    edits: tuple,               # of u Edit
+) -> torch.Tensor:              # (u H W) double, on the working copy
     "For each edit, what each of its pixels adds to the loss as it fades in."
-    before, texts, maps = to_tensor(image), clip.encode_texts([prompt, source]), []
+    image, texts = task.image, clip.encode_texts([task.prompt, task.source])
+    before, maps = to_tensor(image), []
     for edit in edits:
         if edit.broken: maps.append(torch.zeros(before.shape[1:], dtype=torch.double)); continue
-        after = to_tensor(edit.paste(image)).requires_grad_()
+        made = edit.on(image.size, task.picture.size).paste(image)
+        after, rounding = to_tensor(made).requires_grad_(), rounding_of(clip, [image, made])
         with torch.enable_grad():
-            loss = edit_losses(clip, torch.stack([before, after]), texts, config)
-        gradient, = torch.autograd.grad(loss.sum(), after)
+            loss = edit_losses(clip, torch.stack([before, after]), texts, task.config, rounding)
+            gradient, = torch.autograd.grad(loss.sum(), after)
         maps.append((gradient * (after.detach() - before)).double().sum(0))
     return torch.stack(maps)
 
 # %% ../../nbs/api/method/12_estimators.ipynb #07a75a09
 def surrogate_slopes(
-    clip, image: Image.Image,
-    table: EditTable,           # boxes in pixels of `image`
-    prompt: str, source: str, config,
-# (k m m) float: with edit j made at anchor k, the derivative with respect to the weight of box i
-) -> torch.Tensor:
-    """Derivatives of the loss with respect to a soft choice of the mask, each edit held fixed; 0
-    where there is no edit, or none of numbers."""
-    total = F.pad(slope_maps(clip, image, table.edits, prompt, source,
-                             config).cumsum(-1).cumsum(-2), (1, 0, 1, 0))
-    x0, y0, x1, y1 = table.boxes[:, None].unbind(-1)        # (k 1 m) each
+    clip, task: Task,
+    table: EditTable,
+) -> torch.Tensor:              # (k m m) float
+    """With edit j made at anchor k, held fixed: the derivative of the loss with respect to the weight
+    of box i in a soft choice, of the mask and of the evidence; 0 where there is no edit of numbers."""
+    total = F.pad(slope_maps(clip, task, table.edits).cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+    x0, y0, x1, y1 = task.down(table.boxes)[:, None].unbind(-1)     # (k 1 m) each
     u = table.index[:, :, None]                             # (k m 1)
     slopes = total[u, y1, x1] - total[u, y0, x1] - total[u, y1, x0] + total[u, y0, x0]
+    if table.s_src is not None:
+        slopes = slopes - task.config.source_weight * table.s_src[:, None].nan_to_num()
     return torch.where(table.known[:, :, None] & table.valid[:, :, None], slopes, 0.).float()
 
 # %% ../../nbs/api/method/12_estimators.ipynb #0e8ad8da

@@ -52,15 +52,15 @@ def crop_window(
 def paste_edit(
     source: Image.Image,    # RGB
     edit: Image.Image,      # RGB, the edited window, any size
-    window: tuple,          # XYXY int: where the edited window belongs
+    window: tuple,          # XYXY, whole pixels or parts of them: where the edited window belongs
     box: tuple,             # XYXY int: what may change
     patches: Optional[tuple] = None,    # rows of 0 and 1, over the box: only where 1
 ) -> Image.Image:           # RGB, size of `source`
     "Source with the edit inside the box; every pixel outside is the source's, bit for bit."
-    w, h = window[2] - window[0], window[3] - window[1]
-    inside = edit.resize((w, h), Image.LANCZOS).crop((box[0] - window[0], box[1] - window[1],
-                                                      box[2] - window[0], box[3] - window[1]))
+    scale = [edit.size[i] / (window[i + 2] - window[i]) for i in (0, 1)]
+    part = [(v - window[i % 2]) * scale[i % 2] for i, v in enumerate(box)]
+    inside = edit.resize((box[2] - box[0], box[3] - box[1]), Image.LANCZOS, box=part)
     result = source.copy()
-    result.paste(inside, box[:2], patch_mask(patches, box, source.size).crop(box) if patches
+    result.paste(inside, box[:2], patch_mask(patches, (0, 0, *inside.size), inside.size) if patches
                  else None)
     return result

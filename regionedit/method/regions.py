@@ -28,7 +28,7 @@ def _ranked_centres(
                          'choose fewer or use a finer grid')
     gh, gw = attention_map.shape
     order = attention_map.flatten().sort(descending=True, stable=True).indices
-    x, y = (order % gw + .5) * size[0] / gw, (order // gw + .5) * size[1] / gh
+    x, y = ((order % gw).float() + .5) * size[0] / gw, ((order // gw).float() + .5) * size[1] / gh
     return torch.stack((x, y), 1).double()
 
 # %% ../../nbs/api/method/03_regions.ipynb #16d5f6c4
@@ -90,7 +90,7 @@ def proposal_sizes(
         raise ValueError(f'expected m >= 1 and 0 < min_size <= max_size <= 1, got m={m}, '
                          f'min_size={min_size}, max_size={max_size}; '
                          '7, 0.2 and 0.6 are the defaults')
-    exponent = torch.linspace(0, 1, m) if m > 1 else torch.tensor([.5])
+    exponent = torch.linspace(0, 1, m, dtype=torch.float) if m > 1 else torch.full((1,), .5)
     return min_size * (max_size / min_size) ** exponent
 
 # %% ../../nbs/api/method/03_regions.ipynb #f119b221
@@ -141,11 +141,19 @@ def roi_features(
     if method == 'pool':
         out = roi_pool(features[None], [_to_cells(flat, size, (gh, gw)).to(features)], pool)
     else:
-        scale = torch.tensor((gw / size[0], gh / size[1]) * 2, device=flat.device)
+        scale = features.new_tensor((gw / size[0], gh / size[1]) * 2)
         out = roi_align(features[None], [(flat * scale).to(features)], pool, aligned=True)
     return out.reshape(*boxes.shape[:-1], *out.shape[1:])
 
 # %% ../../nbs/api/method/03_regions.ipynb #0e722dec
+def _draw_parameters(network: nn.Module, generator: torch.Generator):
+    "Parameters as torch draws them for its layers, from a generator of one's own."
+    for layer in network.modules():
+        if not hasattr(layer, 'weight'): continue
+        nn.init.kaiming_uniform_(layer.weight, a=5**.5, generator=generator)
+        bound = 1 / layer.weight[0].numel() ** .5
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
 class RegionGenerator(nn.Module):
     """Reads the features of an anchor's M boxes and prefers one of them (LR 3.1). Raises
     `ValueError` if the features have another shape."""
@@ -159,13 +167,13 @@ class RegionGenerator(nn.Module):
     ):
         super().__init__()
         self.expected = (num_proposals, dim, pool, pool)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            self.convolutions = nn.Sequential(nn.Conv2d(num_proposals * dim, hidden, 3, padding=1),
-                                              nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding=1),
-                                              nn.ReLU())
-            self.linears = nn.Sequential(nn.Flatten(), nn.Linear(hidden * pool**2, hidden),
-                                         nn.ReLU(), nn.Linear(hidden, num_proposals))
+        with torch.device('meta'):      # no number is drawn from the generator of all
+            conv = [nn.Conv2d(n, hidden, 3, padding=1) for n in (num_proposals * dim, hidden)]
+            linear = nn.Linear(hidden * pool**2, hidden), nn.Linear(hidden, num_proposals)
+        self.convolutions = nn.Sequential(conv[0], nn.ReLU(), conv[1], nn.ReLU())
+        self.linears = nn.Sequential(nn.Flatten(), linear[0], nn.ReLU(), linear[1])
+        self.to_empty(device='cpu').float()
+        _draw_parameters(self, torch.Generator().manual_seed(seed))
 
     def forward(
         self,

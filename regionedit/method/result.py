@@ -75,6 +75,12 @@ class EditResult:
         return self.candidates[0].box
 
     @property
+    def mask_image(self) -> Image.Image:
+        """What of the picture is the best candidate's: mode L, the size of the input, 255 where it
+        shows."""
+        return self.candidates[0].edit.painted(self.source_image.size)
+
+    @property
     def score(self) -> float:
         "The best candidate's S (LR eq. 7), with the configuration's weights."
         return self.candidates[0].score

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 import torch
 
 from ..method.attention import attend
+from ..method.config import Task
 from ..method.core import shown, to_tensor
 from ..method.estimators import ESTIMATORS, surrogate_slopes
 from ..method.learner import Trajectory, learn
@@ -57,8 +58,8 @@ def learn_again(
     needs = ESTIMATORS[estimator].needs_slopes
     if needs and clip is None:
         raise ValueError(f'expected a CLIP for the estimator {estimator}, got none; give clip=')
-    slopes = surrogate_slopes(clip, result.source_image, table, result.prompt, result.source,
-        config) if needs else None
+    task = Task(result.source_image, result.prompt, result.source, config)
+    slopes = surrogate_slopes(clip, task, table) if needs else None
     features = box_features(result, vit)
     return learn(RegionGenerator(features.shape[2], features.shape[1], seed=config.seed % 2**32),
         features, table, config, slopes=slopes)

@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 from fastcore.basics import patch
 import ipywidgets as widgets
 
-from ..method.core import open_image, shown
+from ..method.core import check_box, open_image, shown
 from ..results.diagnosis import diagnose, verdict
-from ..results.findings import Look, best_at, check_box, learned_look, look_at, numbers_of
+from ..results.findings import Look, best_at, learned_look, look_at, numbers_of
 from ..plots.base import show_anchors, show_attention, show_boxes
 from ..method.result import EditResult
 from .base import Panel, below, button, beside, ground, hint, new_axis, png, row

@@ -6,7 +6,7 @@ from PIL import Image
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 
-from regionedit.bench.baselines import BASELINES, Task, random_sizes, run_baseline, run_method
+from regionedit.bench.baselines import BASELINES, BenchTask, random_sizes, run_baseline, run_method
 from regionedit.bench.intervals import bootstrap, wins
 from regionedit.bench.metrics import clip_scores, feature_distance, lpips, mse, outside, placed, preserved, psnr, ssim, structure_distance, uncomposited
 from regionedit.method.attention import attend
@@ -120,7 +120,7 @@ def test_random_sizes_are_uniform_and_cut_at_the_border():
 
 def test_random_centres_are_uniform():
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
-    task, g = Task(picture(300, 200), 'a', 'b', (0, 0, 1, 1)), torch.Generator().manual_seed(0)
+    task, g = BenchTask(picture(300, 200), 'a', 'b', (0, 0, 1, 1)), torch.Generator().manual_seed(0)
     boxes = torch.cat([BASELINES['random-random'](models, task, Config(num_anchors=200), g) for _ in range(20)]).double()
     whole = boxes[(boxes[:, 0] > 0) & (boxes[:, 2] < 300)]
     assert (boxes[:, :2] >= 0).all() and (boxes[:, 2] <= 300).all() and (boxes[:, 3] <= 200).all()
@@ -129,7 +129,7 @@ def test_random_centres_are_uniform():
 def test_dino_random_shares_the_methods_anchors():
     from regionedit.method.regions import choose_anchors
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
-    task = Task(picture(96, 64), 'a', 'b', (0, 0, 1, 1))
+    task = BenchTask(picture(96, 64), 'a', 'b', (0, 0, 1, 1))
     boxes = BASELINES['dino-random'](models, task, Config(num_anchors=5, anchors='topk'), torch.Generator().manual_seed(0))
     anchors = choose_anchors(attend(models.vit, task.image), 'topk', 5)
     assert all(x0 - 1 <= x <= x1 + 1 and y0 - 1 <= y <= y1 + 1 for (x0, y0, x1, y1), (x, y) in zip(boxes.tolist(), anchors.tolist()))
@@ -137,7 +137,7 @@ def test_dino_random_shares_the_methods_anchors():
 @pytest.mark.parametrize('name', BASELINES)
 def test_a_baseline_edits_its_boxes_and_returns_the_best(name):
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
-    task, config = Task(picture(96, 64), 'a rocket', 'a cat', (3, 4, 50, 60), seed=5), Config(num_anchors=4, alpha=1.5, source_weight=0)
+    task, config = BenchTask(picture(96, 64), 'a rocket', 'a cat', (3, 4, 50, 60), seed=5), Config(num_anchors=4, alpha=1.5, source_weight=0)
     found, again = (run_baseline(name, models, task, config) for _ in range(2))
     assert (found.box, found.score) == (again.box, again.score) and models.editor.windows == 2 * found.num_edits
     boxes = BASELINES[name](models, task, config, torch.Generator().manual_seed(5))
@@ -150,7 +150,7 @@ def test_a_baseline_edits_its_boxes_and_returns_the_best(name):
 def test_the_method_runs_with_the_tasks_seed():
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
     config = Config(num_anchors=3, num_proposals=2, learning_steps=2, source_weight=0)
-    found = run_method(models, Task(picture(96, 64), 'a rocket', 'a cat', (3, 4, 50, 60), seed=5), config)
+    found = run_method(models, BenchTask(picture(96, 64), 'a rocket', 'a cat', (3, 4, 50, 60), seed=5), config)
     direct = models(picture(96, 64), 'a rocket', 'a cat', seed=5, num_anchors=3, num_proposals=2, learning_steps=2, source_weight=0, progress=False)
     assert (found.box, found.num_edits) == (direct.box, direct.num_edits) and found.score == pytest.approx(direct.score)
 

@@ -10,7 +10,7 @@ from PIL import Image
 import regionedit.cli as cli
 from regionedit.method.amortised import TextRegionNetwork
 from regionedit.bench import command, rows as bench_rows
-from regionedit.bench.baselines import BASELINES, Outcome, Task
+from regionedit.bench.baselines import BASELINES, Outcome, BenchTask
 from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
 from regionedit.bench.intervals import bootstrap, bootstrap_means
 from regionedit.bench.methods import METHODS, Remembering, methods_for
@@ -57,7 +57,7 @@ def test_background_by_hand():
     "A box of 6 x 6 in a picture of 10 x 10 whose true box is 4 x 4 of it: 20 of 84 pixels are given to the editor for nothing."
     image, case = Image.new('RGB', (10, 10)), None
     edit = Edit((0, 0, 6, 6), (0, 0, 8, 8), Image.new('RGB', (8, 8), (51, 51, 51)))
-    case = bench_rows.Case(0, 0, Task(image, 'a', 'b', (1, 1, 5, 5)), 'cat')
+    case = bench_rows.Case(0, 0, BenchTask(image, 'a', 'b', (1, 1, 5, 5)), 'cat')
     found = background(case, Outcome(edit.box, 0., edit, 1, 0.))
     assert found['changed'] == pytest.approx(20 / 84) and found['kept'] == pytest.approx(10 * math.log10(84 / (20 * .2**2)), abs=1e-3)
 

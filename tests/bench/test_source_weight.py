@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.bench.baselines import Task, best_of, run_method
+from regionedit.bench.baselines import BenchTask, best_of, run_method
 from regionedit.bench.methods import METHODS
 from regionedit.method.budget import fill_within
-from regionedit.method.config import Config
+from regionedit.method.config import Config, Task
 from regionedit import RegionEditor
 from regionedit.method.ranking import source_evidence
 from regionedit import EditResult
-from regionedit.method.table import EditTable
+from regionedit.method.table import EditCache, EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 ROOT = Path(__file__).parent.parent.parent
@@ -108,7 +108,9 @@ def test_under_a_budget_the_evidence_is_known_where_there_is_an_edit(vit, monkey
 def test_a_search_is_led_by_the_evidence():
     "Two anchors are screened, and the one that is left of the budget goes to the anchor on the red thing."
     boxes = torch.tensor([[[44, 16, 60, 32], [42, 14, 62, 34]], [[10, 22, 22, 34], [8, 20, 24, 36]]])
-    def third(weight): return fill_within(two_things(), boxes, 'blue', 'red', Blue(), ColourClip(), Config(budget=3, source_weight=weight)).known.tolist()
+    def third(weight): 
+        models = SimpleNamespace(editor=Blue(), clip=ColourClip(), cache=EditCache())
+        return fill_within(models, Task(two_things(), 'blue', 'red', Config(budget=3, source_weight=weight)), boxes).known.tolist()
     assert third(0.) == [[True, True], [False, True]] and third(4.) == [[True, False], [True, True]]
 
 def test_in_pixels_of_a_large_picture(vit):
@@ -138,7 +140,7 @@ def test_a_widget_starts_from_the_results_order_and_has_the_weight(vit, monkeypa
 # the benchmark
 
 def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():
-    models, task = SimpleNamespace(clip=ColourClip(), editor=Blue()), Task(two_things(), 'blue', 'red', ON_RED)
+    models, task = SimpleNamespace(clip=ColourClip(), editor=Blue()), BenchTask(two_things(), 'blue', 'red', ON_RED)
     found = {(w, names): best_of(models, task, torch.tensor(list(names)), Config(source_weight=w))[:2]
              for w in (0., 4.) for names in ((ON_GREEN, ON_RED), (ON_GREEN,), (ON_RED,))}
     for w, winner, other in ((0., ON_GREEN, ON_RED), (4., ON_RED, ON_GREEN)):
@@ -148,7 +150,7 @@ def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():
 def test_the_papers_ranking_takes_part(vit, monkeypatch):
     anchors = torch.tensor([[52., 24.], [16., 28.]])
     monkeypatch.setattr('regionedit.method.editor.choose_anchors', lambda *args: anchors)
-    models, task = RegionEditor(vit, ColourClip(), Blue()), Task(two_things(), 'blue', 'red', ON_RED)
+    models, task = RegionEditor(vit, ColourClip(), Blue()), BenchTask(two_things(), 'blue', 'red', ON_RED)
     config = Config(num_anchors=2, num_proposals=2, min_size=.3, max_size=.5, learning_steps=20, lr=.05, source_weight=1.)
     found = {name: METHODS[name](models, task, config) for name in ('ours', 'paper-ranking')}
     assert centre(found['ours'].box) == (16, 28) and centre(found['paper-ranking'].box) == (52, 24)

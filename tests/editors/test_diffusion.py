@@ -13,7 +13,8 @@ from regionedit.editors.diffusion import DiffusionEditor
 
 @pytest.fixture(scope="session")
 def tiny_stable_diffusion(tmp_path_factory):
-    "A Stable Diffusion inpainting checkpoint with random weights: 4 latent channels, a UNet of 9 input channels, 64 px."
+    """A Stable Diffusion inpainting checkpoint with random weights: 4 latent channels, a UNet of 9
+    input channels, 64 px."""
     folder = tmp_path_factory.mktemp("tiny-sd")
     return folder, tiny.stable_diffusion(folder)
 
@@ -21,7 +22,8 @@ def tiny_stable_diffusion(tmp_path_factory):
 @pytest.fixture(scope="module")
 def window():
     rng = np.random.default_rng(0)
-    image = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((64, 64), Image.BICUBIC)
+    image = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        (64, 64), Image.BICUBIC)
     mask = Image.new("L", (64, 64))
     mask.paste(255, (8, 16, 56, 40))    # not symmetric
     return image, mask
@@ -31,10 +33,12 @@ def test_equals_the_pipeline_of_diffusers(tiny_stable_diffusion, window):
     folder, pipe = tiny_stable_diffusion
     image, mask = window
     pipe.set_progress_bar_config(disable=True)
-    expected = pipe("a red apple", image=image, mask_image=mask, height=64, width=64, num_inference_steps=4, guidance_scale=5.,
+    expected = pipe("a red apple", image=image, mask_image=mask, height=64, width=64,
+                    num_inference_steps=4, guidance_scale=5.,
                     generator=torch.Generator().manual_seed(3), output_type="np").images[0]
-    ours = DiffusionEditor.from_pretrained(folder).fill([image], [mask], "a red apple", seed=3, num_inference_steps=4, guidance_scale=5.)[0]
-    assert np.abs(np.asarray(ours, float) - expected * 255).max() <= .51      # rounding to 8 bits only
+    ours = DiffusionEditor.from_pretrained(folder).fill([image], [mask], "a red apple", seed=3,
+                                                        num_inference_steps=4, guidance_scale=5.)[0]
+    assert np.abs(np.asarray(ours, float) - expected * 255).max() <= .51  # rounding to 8 bits only
 
 
 def test_every_window_gets_the_same_noise(tiny_stable_diffusion, window):
@@ -60,7 +64,9 @@ def test_pixels_outside_the_box_are_the_sources(tiny_stable_diffusion):
 def test_callback_sees_each_step(tiny_stable_diffusion, window):
     image, mask = window
     editor, seen = DiffusionEditor.from_pretrained(tiny_stable_diffusion[0]), []
-    editor.fill([image], [mask], "a rocket", num_inference_steps=3, callback_on_step_end=lambda e, i, t, values: seen.append((i, values["latents"].shape)))
+    editor.fill([image], [mask], "a rocket", num_inference_steps=3,
+                callback_on_step_end=lambda e, i, t, values: seen.append(
+                    (i, values["latents"].shape)))
     assert seen == [(i, (1, 4, 8, 8)) for i in range(3)]
 
 

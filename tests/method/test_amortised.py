@@ -1,4 +1,5 @@
 "A network that chooses before any edit: what it is shown, what it says, and what is edited then."
+import json
 
 import numpy as np
 import pytest
@@ -6,20 +7,21 @@ import torch
 from PIL import Image
 
 from regionedit.method.amortised import (Sight, TextRegionNetwork, pick_anchors, clip_in_boxes,
-                                         fill_chosen, foreseen, load_network, places,
-                                         save_network)
+                                         foreseen, load_network, sight_of, places,
+                                         save_network, worth_editing)
 from regionedit.method.attention import Attention
 from regionedit.models.pretrained import load_vit
 from regionedit.models.pretrained import load_clip
-from regionedit.method.config import Config
+from types import SimpleNamespace
+
+from regionedit.method.config import Config, Task, working_copy
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
-from regionedit.method.editor import working_copy
 from regionedit.pocket.backgrounds import background_image
 from regionedit.pocket.sprites import sprite
 from regionedit.models.bundled import weights_folder
 from regionedit import EditResult
-from regionedit.method.table import fill_table
+from regionedit.method.table import EditCache, fill_table
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 BOXES = torch.tensor([[[2, 2, 8, 8], [0, 0, 12, 12]], [[20, 6, 26, 12], [18, 4, 28, 14]],
@@ -115,6 +117,13 @@ def test_saved_and_loaded(network, tmp_path):
 
 # the choice
 
+def fill(editor, clip, config, logits=None):
+    "The table of a task; only what the logits prefer, if there are any."
+    task, models = (Task(picture(30, 24), 'a rocket', 'a cat', config),
+                    SimpleNamespace(editor=editor, clip=clip, cache=EditCache()))
+    return fill_table(models, task, BOXES,
+                      None if logits is None else worth_editing(logits, BOXES, config.budget))
+
 def test_choices_by_hand():
     "Shares 4 : .7 : 8."
     logits = torch.tensor([[1., 3.], [.35, .35], [5., 3.]]).log()
@@ -124,24 +133,22 @@ def test_choices_by_hand():
     assert pick_anchors(logits, 5)[0].tolist() == [2, 0, 1]
 
 def test_only_the_chosen_are_edited_and_as_in_the_full_table():
-    editor, clip, image = StubEditor(), StubClip(), picture(30, 24)
+    editor, clip = StubEditor(), StubClip()
     logits = torch.tensor([[0., 1.], [3., 0.], [0., 2.5]])
-    table = fill_chosen(logits, image, BOXES, 'a rocket', 'a cat', editor, clip, Config(budget=3))
+    table = fill(editor, clip, Config(budget=3), logits)
     assert editor.windows == table.num_edits == 2, 'two of the three chosen boxes are the same'
     assert table.known.tolist() == [[False, True], [True, False], [False, True]]
     assert torch.equal(table.valid, table.known)
-    full = fill_table(image, BOXES, 'a rocket', 'a cat', StubEditor(), clip)
+    full = fill(StubEditor(), clip, Config())
     for name, values in dict(full.terms, s_t2i=full.s_t2i, s_i2i=full.s_i2i).items():
         torch.testing.assert_close(dict(table.terms, s_t2i=table.s_t2i,
                                         s_i2i=table.s_i2i)[name][table.known], values[table.known])
-    assert fill_chosen(logits, image, BOXES, 'a rocket', 'a cat', StubEditor(), clip,
-                       Config(budget=1)).known.nonzero().tolist() == [[1, 0]]
+    assert fill(StubEditor(), clip, Config(budget=1), logits).known.nonzero().tolist() == [[1, 0]]
 
 def test_a_trajectory_of_one_state():
     logits = torch.tensor([[0., 1.], [3., 0.], [0., -2.]])
     config = Config(budget=2, source_weight=0)
-    table = fill_chosen(logits, picture(30, 24), BOXES, 'a rocket', 'a cat', StubEditor(),
-                        StubClip(), config)
+    table = fill(StubEditor(), StubClip(), config, logits)
     with pytest.warns(UserWarning, match='default weights'): t = foreseen(logits, table, config)
     assert len(t) == 1 and t.chosen.tolist() == [[1, 0, 0]]
     assert t.boxes[0].tolist() == [BOXES[0, 1].tolist(), BOXES[1, 0].tolist(), BOXES[2, 0].tolist()]

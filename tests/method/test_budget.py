@@ -3,11 +3,14 @@ import numpy as np
 import pytest
 import torch
 
+from types import SimpleNamespace
+
 from regionedit.method.budget import SEARCHES, Account, fill_within, halving, next_box, screening
-from regionedit.method.config import CHOICES, Config
+from regionedit.method.config import CHOICES, Config, Task
 from regionedit import RegionEditor
 from regionedit.method.estimators import ESTIMATORS
 from regionedit import EditResult
+from regionedit.method.table import EditCache
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 INF = float('inf')
@@ -19,7 +22,14 @@ def account_of(scores, budget, previews=None, index=None):
     def look(ids, preview):
         asked.append((ids, preview))
         return (previews if preview else scores).flatten()[ids].tolist()
-    return Account(torch.arange(k * m).view(k, m) if index is None else index, budget, look), asked
+    account = Account(torch.arange(k * m).view(k, m) if index is None else index, budget)
+    account.look = look
+    return account, asked
+
+def follow(search, account, *args, **kwargs):
+    "What the method does: look at what the search wants to see, and write the values down."
+    for ids, preview in search(account, *args, **kwargs):
+        if ids: account.note(ids, account.look(ids, preview), preview)
 
 def hills(seed, k=8, m=7):
     "Scores that rise and fall with size, and some anchors better than others."
@@ -36,7 +46,7 @@ def test_a_budget_is_spent_to_the_last_and_never_beyond(search, preview, k, m):
     scores = hills(0, k, m)
     for budget in range(1, k * m + 1):
         account, asked = account_of(scores, budget, scores)
-        SEARCHES[search](account, preview, 3)
+        follow(SEARCHES[search], account, preview, 3)
         images = [(u, p) for ids, p in asked for u in ids]
         assert len(images) == len(set(images)) == budget and account.left == 0
         assert len(account.full) >= 1, 'at least one edit is kept'
@@ -46,14 +56,14 @@ def test_a_budget_is_spent_to_the_last_and_never_beyond(search, preview, k, m):
 @pytest.mark.parametrize('preview', [False, True])
 def test_more_than_enough_fills_the_table(search, preview):
     account, _ = account_of(hills(1), 100, hills(1))
-    SEARCHES[search](account, preview)
+    follow(SEARCHES[search], account, preview)
     assert torch.equal(account.known().double(), hills(1).float().double())
 
 def test_shared_boxes_are_asked_for_once():
     index = torch.tensor([[0, 1], [0, 2], [2, 3]])
     for search in SEARCHES.values():
         account, asked = account_of(torch.tensor([[1., 2.], [3., 4.]]), 10, index=index)
-        search(account)
+        follow(search, account)
         assert sorted(u for ids, _ in asked for u in ids) == [0, 1, 2, 3] and account.left == 6
         assert torch.equal(account.known(), torch.tensor([1., 2., 3., 4.])[index])
 
@@ -65,9 +75,9 @@ def test_the_next_box_is_a_neighbour_of_the_best():
 
 def test_screening_asks_where_most_is_known_to_be_good():
     prior = torch.tensor([[.1, .2, .0], [.5, .1, .4], [.3, .3, .2]])
-    assert screening(Account(torch.arange(9).view(3, 3), 5, None, prior)) == [
+    assert screening(Account(torch.arange(9).view(3, 3), 5, prior)) == [
         (1, 0), (2, 0), (0, 1)]
-    assert screening(Account(torch.arange(9).view(3, 3), 5, None)) == [(0, 2), (1, 2), (2, 2)]
+    assert screening(Account(torch.arange(9).view(3, 3), 5)) == [(0, 2), (1, 2), (2, 2)]
 
 @pytest.mark.parametrize('preview', [False, True])
 def test_halving_with_a_prior_keeps_every_promise(preview):
@@ -76,8 +86,9 @@ def test_halving_with_a_prior_keeps_every_promise(preview):
         asked.extend((u, preview) for u in ids); return scores.flatten()[ids].tolist()
     for budget in (1, 2, 5, 16, 56):
         asked.clear()
-        account = Account(torch.arange(56).view(8, 7), budget, look, prior=hills(9).float())
-        halving(account, preview)
+        account = Account(torch.arange(56).view(8, 7), budget, hills(9).float())
+        account.look = look
+        follow(halving, account, preview)
         assert account.left == 0 and len(asked) == len(set(asked)) == budget and account.full
     assert {u for u, p in asked if not p} == set(account.full)
 
@@ -85,7 +96,7 @@ def test_halving_round_by_round():
     scores = torch.tensor([[0., 1, 2, 3, 4, 4.5, 6], [9, 8, 7, 6, 5, 4, 3], [0] * 7, [1] * 7],
                           dtype=torch.float)
     account, asked = account_of(scores, 10)
-    halving(account)
+    follow(halving, account)
     assert [[divmod(u, 7) for u in ids] for ids, _ in asked] == [[(0, 4), (1, 4), (2, 4), (3, 4)],
                                                                  [(1, 5), (0, 5)], [(1, 3)],
                                                                  [(1, 2)], [(1, 1)], [(1, 0)]]
@@ -93,7 +104,7 @@ def test_halving_round_by_round():
 def test_halving_with_previews_confirms_the_survivors():
     scores = hills(2)
     account, asked = account_of(scores, 16, scores + .01)
-    halving(account, preview=True)
+    follow(halving, account, preview=True)
     best = (scores[:, 4]).argsort(descending=True).tolist()
     assert asked[0] == ([i * 7 + 4 for i in range(8)], True)
     assert asked[1] == ([i * 7 + 4 for i in best[:4]], False) and all(not p for _, p in asked[1:])
@@ -105,7 +116,7 @@ def test_a_prior_that_is_right_saves_edits():
         scores = hills(s).float()
         account, asked = account_of(scores, 8)
         account.prior = scores
-        halving(account)
+        follow(halving, account)
         assert asked[0][0][0] == scores.argmax() and account.known().max() == scores.max()
 
 def test_halving_finds_more_than_chance():
@@ -115,21 +126,21 @@ def test_halving_finds_more_than_chance():
 
 def _reached(search, scores, seed):
     account, _ = account_of(scores, 16)
-    search(account, seed=seed)
+    follow(search, account, seed=seed)
     return account.known().max().item() / scores.max().item()
 
 def test_random_is_a_uniform_subset():
     counts = torch.zeros(56)
     for s in range(400):
         account, asked = account_of(hills(0), 14)
-        SEARCHES['random'](account, seed=s)
+        follow(SEARCHES['random'], account, seed=s)
         counts[asked[0][0]] += 1
     assert counts.sum() == 400 * 14 and abs(counts - 100).max() < 4.5 * (400 * .25 * .75)**.5
 
 def test_a_value_that_is_no_number_counts_as_worst():
     scores = hills(3); scores[0, 4] = float('nan'); scores[1, 4] = INF
     account, _ = account_of(scores, 20)
-    halving(account)
+    follow(halving, account)
     assert account.left == 0 and 0 * 7 + 5 not in account.full
     assert account.known()[0, 4] == -1e9 == account.known()[1, 4]
 
@@ -139,17 +150,20 @@ def test_what_is_searched_for_is_a_low_loss(monkeypatch):
     import regionedit.method.budget as module
     boxes = torch.tensor([[[4 * i, 4 * i, 4 * i + s, 4 * i + s] for s in (6, 9)] for i in range(4)])
     order = []
-    def measure(clip, image, edits, *texts):
+    def measure(clip, task, edits, evidence):
         order.extend(e.box for e in edits)
         x = torch.tensor([float(e.box[0] % 16) for e in edits])
-        return dict(clip=x, dir=-x / 2, str=0 * x), x, x       # the score rises with the loss
+        return torch.stack([x, -x / 2, 0 * x, x, x], 1)       # the score rises with the loss
+    def fill(**weights):
+        models = SimpleNamespace(editor=StubEditor(), clip=None, cache=EditCache())
+        fill_within(models,
+                    Task(picture(32, 32), 'a rocket', 'a cat',
+                         Config(budget=6, source_weight=0, **weights)), boxes)
     monkeypatch.setattr(module, 'measure', measure)
-    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None,
-                Config(budget=6, lambda_clip=1, lambda_dir=0, source_weight=0))
+    fill(lambda_clip=1, lambda_dir=0)
     assert order[4:] == [tuple(boxes[0, 0].tolist()), tuple(boxes[1, 0].tolist())]
     order.clear()
-    fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None,
-                Config(budget=6, lambda_clip=0, lambda_dir=1, source_weight=0))
+    fill(lambda_clip=0, lambda_dir=1)
     assert order[4:] == [tuple(boxes[3, 0].tolist()), tuple(boxes[2, 0].tolist())]
 
 def test_the_evidence_is_asked_for_before_any_edit(monkeypatch):
@@ -157,17 +171,17 @@ def test_the_evidence_is_asked_for_before_any_edit(monkeypatch):
     import regionedit.method.budget as module
     boxes = torch.tensor([[[4 * i, 4 * i, 4 * i + s, 4 * i + s] for s in (6, 9)] for i in range(4)])
     asked, order = [], []
-    def evidence(clip, image, boxes, source):
-        asked.append(boxes); return torch.tensor([float(b[0] == 8 and b[2] == 14) for b in boxes])
-    def measure(clip, image, edits, *texts):
+    def seen_in(clip, task, boxes):
+        asked.append(boxes)
+        return torch.tensor([float(b[0] == 8 and b[2] == 14) for b in boxes])
+    def measure(clip, task, edits, evidence):
         assert asked
         order.extend(e.box for e in edits)
-        x = torch.zeros(len(edits))
-        return dict(clip=x, dir=x, str=x), x, x
-    monkeypatch.setattr(module, 'source_evidence', evidence)
+        return torch.cat([torch.zeros(len(edits), 5), evidence[:, None]], 1)
+    monkeypatch.setattr(module, 'seen_in', seen_in)
     monkeypatch.setattr(module, 'measure', measure)
-    table = fill_within(picture(32, 32), boxes, 'a rocket', 'a cat', StubEditor(), None,
-                        Config(budget=5))
+    models = SimpleNamespace(editor=StubEditor(), clip=None, cache=EditCache())
+    table = fill_within(models, Task(picture(32, 32), 'a rocket', 'a cat', Config(budget=5)), boxes)
     assert table.s_src[2, 0] == 1 and table.s_src.isnan().eq(~table.known).all()
     assert table.s_src.nansum() == 1
     assert len(asked) == 1 and len(asked[0]) == 8 and order[0] == (8, 8, 14, 14)
@@ -251,7 +265,7 @@ def test_bad_budgets_are_refused(wrong):
 def test_every_estimator_learns_from_a_partial_table(editor, estimator, monkeypatch):
     import regionedit.method.editor as module
     monkeypatch.setattr(module, 'surrogate_slopes',
-                        lambda clip, image, table, *a: torch.ones(*table.index.shape,
+                        lambda clip, task, table: torch.ones(*table.index.shape,
                                                                   table.index.shape[1]))
     result = editor(picture(61, 43), 'a rocket', 'a cat', budget=7, estimator=estimator, **SOME)
     assert result.num_edits == 7 and result.trajectory.probabilities.isfinite().all()

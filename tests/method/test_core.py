@@ -20,8 +20,10 @@ def opened(image) -> np.ndarray:
 
 def grey(values) -> np.ndarray: return np.repeat(np.asarray(values, int)[..., None], 3, 2)
 
-@pytest.mark.parametrize('name, way', [('a.png', 'fetch or save it again'), ('b.JPG', 'fetch or save it again'),
-                                       ('c.heic', 'convert it to PNG or JPEG'), ('d', 'convert it to PNG or JPEG')])
+@pytest.mark.parametrize('name, way',
+                         [('a.png', 'fetch or save it again'), ('b.JPG', 'fetch or save it again'),
+                                       ('c.heic', 'convert it to PNG or JPEG'),
+                          ('d', 'convert it to PNG or JPEG')])
 def test_a_broken_picture_and_one_of_a_rare_kind_get_their_own_advice(tmp_path, name, way):
     (tmp_path/name).write_bytes(b'no picture')
     with pytest.raises(ValueError, match=f'{way}$'): open_image(tmp_path/name)
@@ -242,3 +244,72 @@ def test_scaled_boxes_are_whole_not_empty_and_inside(target):
         exact = [v * t / s for v, t, s in zip(box, target * 2, (31, 13) * 2)]
         # rounding, and a whole pixel where nothing was left
         assert max(abs(f - e) for f, e in zip(found, exact)) <= 1.5
+
+# colours (D6)
+
+def profile(primaries, gamma=2.2) -> bytes:
+    """A colour profile of three primaries (XYZ under D50) and one gamma, written by hand: ICC.1,
+    matrix and tone curves."""
+    import struct
+    def s15(*values): return b''.join(struct.pack('>i', round(v * 65536)) for v in values)
+    def xyz(*values): return b'XYZ \0\0\0\0' + s15(*values)
+    curve = b'curv\0\0\0\0' + struct.pack('>IH', 1, round(gamma * 256)) + b'\0\0'
+    name = b'desc\0\0\0\0' + struct.pack('>I', 5) + b'wide\0' + bytes(4 + 4 + 2 + 1 + 67 + 2)
+    tags = {b'desc': name, b'cprt': b'text\0\0\0\0none\0\0\0\0', b'wtpt': xyz(.9642, 1, .8249)}
+    tags |= ({n + b'XYZ': xyz(*p) for n, p in zip((b'r', b'g', b'b'), primaries)}
+             | {n + b'TRC': curve for n in (b'r', b'g', b'b')})
+    table, data, at = struct.pack('>I', len(tags)), b'', 132 + 12 * len(tags)
+    for tag, content in tags.items():
+        table += tag + struct.pack('>II', at + len(data), len(content)); data += content
+    head = struct.pack('>I4sI4s4s4s12s4s', at + len(data), b'lcms', 0x02100000, b'mntr', b'RGB ',
+                       b'XYZ ', bytes(12), b'acsp')
+    return head + bytes(68 - len(head)) + s15(.9642, 1, .8249) + bytes(128 - 80) + table + data
+
+# Display P3, adapted to D50
+P3 = ((.5151, .2412, -.0011), (.2919, .6922, .0419), (.1572, .0666, .7841))
+SRGB = ((.4361, .2225, .0139), (.3851, .7169, .0971), (.1431, .0606, .7141))
+
+def displayed(colour):
+    "The sRGB values of a P3 colour, by the standards' matrices."
+    xyz = np.array(P3).T @ (np.array(colour) / 255) ** 2.2
+    linear = (np.linalg.inv(np.array(SRGB).T) @ xyz).clip(0, 1)
+    return 255 * np.where(linear <= .0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - .055)
+
+COLOURS = [(200, 40, 40), (60, 160, 90), (128, 128, 128), (30, 60, 200), (250, 240, 200)]
+
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'P'])
+def test_colours_of_another_profile_are_converted_and_told(tmp_path, mode):
+    image = Image.new('RGB', (5, 1)); image.putdata(COLOURS)
+    image = image.convert(mode) if mode != 'P' else image.quantize(8)
+    image.save(tmp_path/'a.png', icc_profile=profile(P3))
+    with pytest.warns(UserWarning,
+                      match=r'a.png.* were converted from its profile.* to sRGB') as told:
+        found = opened(tmp_path/'a.png')
+    assert len(told) == 1 and np.abs(found[0] - [displayed(c) for c in COLOURS]).max() <= 3
+    assert max(np.abs(np.array(c) - displayed(c)).max() for c in COLOURS) > 10, 'it matters'
+    again = open_image(open_image(tmp_path/'a.png'))      # converted once, not twice
+    assert (np.asarray(again) == found).all()
+
+def test_a_profile_that_is_srgb_under_any_name_changes_no_bit(tmp_path):
+    from PIL import ImageCms
+    for data in (ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes(),
+                 b'no profile at all'):
+        Image.fromarray(PIXELS).save(tmp_path/'a.png', icc_profile=data)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            assert (opened(tmp_path/'a.png') == PIXELS).all()
+
+@pytest.mark.parametrize('top, scale',
+                         [(.5, 255), (1., 255), (1.004, 255), (1.9, 255), (255., 1), (263., 1),
+                          (120., 1)])
+def test_float_pictures_are_scaled(top, scale):
+    values = np.linspace(0, top, 45, dtype=np.float32).reshape(5, 9)
+    assert np.abs(opened(Image.fromarray(values))
+                  - grey((values * scale).clip(0, 255).round())).max() <= 1
+
+@pytest.mark.parametrize('low, top', [(0, 12.5), (0, 40.), (0, 5e4), (-1, 1)])
+def test_float_pictures_of_no_known_scale_are_one_sentence(low, top):
+    values = np.linspace(low, top, 45, dtype=np.float32).reshape(5, 9)
+    with pytest.raises(ValueError, match='neither 0..1 nor 0..255') as error:
+        open_image(Image.fromarray(values))
+    assert '\n' not in str(error.value)

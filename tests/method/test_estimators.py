@@ -1,5 +1,7 @@
 """Five estimators on one table: those without bias agree with the exact gradient, the surrogate
 with autograd, the released one with nothing."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,16 @@ from scipy.special import softmax
 from torch import nn
 
 from regionedit.method.clip import Clip
-from regionedit.method.config import CHOICES, Config
+from regionedit.method.config import CHOICES, Config, Task
 from regionedit.method.core import to_tensor
 from regionedit.method.estimators import (ESTIMATORS, Gumbel, Reinforce, Released, Rloo,
-                                          edit_losses, slope_maps, surrogate_slopes)
+                                          edit_losses, rounding_of, slope_maps, surrogate_slopes)
 from regionedit.method.estimators import exact_gradient
 from regionedit.method.learner import learn
 from regionedit.method.regions import RegionGenerator
-from regionedit.method.table import fill_table
+from types import SimpleNamespace
+
+from regionedit.method.table import EditCache, fill_table
 from stubs import picture
 
 K, M = 3, 4
@@ -142,32 +146,41 @@ class Noise:
 
 @pytest.fixture(scope='module')
 def case():
-    clip, image, config = SmoothClip(), picture(32, 24), Config(lambda_dir=.7, lambda_str=2.)
+    clip, task = SmoothClip(), Task(picture(32, 24), 'a rocket', 'a cat',
+                                    Config(lambda_dir=.7, lambda_str=2., source_weight=0))
     boxes = torch.tensor([[[8, 8, 14, 14], [5, 5, 17, 17], [0, 0, 24, 23]],
                           [[24, 2, 30, 8], [20, 0, 32, 12], [5, 5, 17, 17]]])
-    table = fill_table(image, boxes, 'a rocket', 'a cat', Noise(), clip)
-    return clip, image, table, config, surrogate_slopes(clip, image, table, 'a rocket', 'a cat',
-                                                        config)
+    table = fill_table(SimpleNamespace(editor=Noise(), clip=clip, cache=EditCache()), task, boxes)
+    return clip, task, table, surrogate_slopes(clip, task, table)
 
-def test_tensors_score_as_pictures_do(case):
-    clip, image, table, config, _ = case
-    small = image.resize((16, 16), Image.BICUBIC)       # at CLIP's own size nothing is resized
-    again = fill_table(small, table.boxes.clamp(max=16), 'a rocket', 'a cat', Noise(), clip)
-    pixels = torch.stack([to_tensor(small)] + [to_tensor(e.paste(small)) for e in again.edits])
-    torch.testing.assert_close(edit_losses(clip, pixels, clip.encode_texts(['a rocket', 'a cat']),
-                                           config)[again.index], again.loss(config))
+SMALL = torch.tensor([[[1, 1, 6, 6], [2, 3, 12, 14], [0, 0, 16, 15]]])
+
+@pytest.mark.parametrize('size', [(16, 16), (32, 24), (61, 40)])
+def test_tensors_score_as_pictures_do(case, size):
+    "At any size: what Pillow's rounding adds is a constant of the surrogate."
+    clip, task, table, _ = case
+    task = Task(picture(*size), task.prompt, task.source, task.config)
+    again = fill_table(SimpleNamespace(editor=Noise(), clip=clip, cache=EditCache()), task, SMALL)
+    pictures = [task.picture] + [e.paste(task.picture) for e in again.edits]
+    pixels, texts = (torch.stack([to_tensor(p) for p in pictures]),
+                     clip.encode_texts([task.prompt, task.source]))
+    found = edit_losses(clip, pixels, texts, task.config, rounding_of(clip, pictures))
+    torch.testing.assert_close(found[again.index], again.loss(task.config))
+    if size != (16, 16):
+        assert (edit_losses(clip, pixels, texts, task.config)[again.index]
+                - again.loss(task.config)).abs().max() > 1e-5
 
 def test_slopes_are_those_of_autograd_and_of_finite_differences(case):
-    clip, image, table, config, slopes = case
-    source, texts, k, j = to_tensor(image), clip.encode_texts(['a rocket', 'a cat']), 0, 1
-    edit = to_tensor(table.edits[table.index[k, j]].paste(image))
+    clip, task, table, slopes = case
+    made, k, j = table.edits[table.index[0, 1]].paste(task.picture), 0, 1
+    source, edit, texts = (to_tensor(task.picture), to_tensor(made),
+                           clip.encode_texts(['a rocket', 'a cat']))
     masks = torch.zeros(3, 1, 24, 32)
     for mask, (x0, y0, x1, y1) in zip(masks, table.boxes[k].tolist()): mask[..., y0:y1, x0:x1] = 1
     def loss(y):
-        return edit_losses(clip,
-                           torch.stack([source,
-                                        source + (y.view(3, 1, 1, 1) * masks).sum(0)
-                                        * (edit - source)]), texts, config).sum()
+        blend = source + (y.view(3, 1, 1, 1) * masks).sum(0) * (edit - source)
+        return edit_losses(clip, torch.stack([source, blend]), texts, task.config,
+                           rounding_of(clip, [task.picture, made])).sum()
     y = torch.tensor([0., 1., 0.], requires_grad=True)
     loss(y).backward()
     torch.testing.assert_close(slopes[k, j], y.grad, atol=1e-5, rtol=1e-4)
@@ -175,10 +188,27 @@ def test_slopes_are_those_of_autograd_and_of_finite_differences(case):
         differences = torch.stack([(loss(y + d) - loss(y - d)) / .02 for d in .01 * torch.eye(3)])
     torch.testing.assert_close(slopes[k, j], differences, atol=2e-3, rtol=2e-2)
 
+def test_the_surrogate_has_every_term_of_the_loss(case):
+    """Evidence of a weight that decides everything: the network goes where the source is seen, as
+    with the exact loss."""
+    clip, task, table, slopes = case
+    s_src = torch.tensor([[.1, .3, .2], [.4, .1, .2]])
+    seen, heavy = replace(table, s_src=s_src), replace(task,
+                                                       config=replace(task.config,
+                                                                      source_weight=1000.))
+    found = surrogate_slopes(clip, heavy, seen)
+    torch.testing.assert_close(found, slopes - 1000 * s_src[:, None].expand(-1, 3, -1), atol=1e-3,
+                               rtol=1e-5)
+    for name in ('exact', 'gumbel'):
+        config = replace(heavy.config, estimator=name, learning_steps=200, lr=.01)
+        network = RegionGenerator(6, 3, hidden=8)
+        assert learn(network, numbers(2, 3, 6, 7, 7), seen, config,
+                     slopes=found).chosen[-1].tolist() == [1, 0]
+
 def test_the_surrogate_sees_nothing_outside_the_edited_box(case):
-    clip, image, table, config, slopes = case
+    clip, task, table, slopes = case
     for edit, map in zip(table.edits,
-                         slope_maps(clip, image, table.edits, 'a rocket', 'a cat', config)):
+                         slope_maps(clip, task, table.edits)):
         x0, y0, x1, y1 = edit.box
         inside = torch.zeros(24, 32, dtype=torch.bool); inside[y0:y1, x0:x1] = True
         assert map[~inside].eq(0).all() and map[inside].abs().max() > 0
@@ -220,7 +250,7 @@ def test_the_surrogate_cannot_tell_a_larger_box_from_the_edited_one(case):
 
 @pytest.mark.parametrize('name', ESTIMATORS)
 def test_one_loop_for_all(case, name):
-    _, _, table, _, slopes = case
+    _, _, table, slopes = case
     network = RegionGenerator(6, 3, hidden=8)
     start = [p.detach().clone() for p in network.parameters()]
     t = learn(network, numbers(2, 3, 6, 7, 7), table,
@@ -240,23 +270,20 @@ def test_the_released_loss_lets_itself_be_called_backward_on():
     assert loss.grad == 1 and loss.grad_fn is None
 
 def test_the_surrogate_of_a_partial_table_is_zero_where_nothing_was_made(case):
-    from dataclasses import replace
-    clip, image, table, config, slopes = case
+    clip, task, table, slopes = case
     index = table.index.clone(); index[0, 1] = -1
-    found = surrogate_slopes(clip, image, replace(table, index=index), 'a rocket', 'a cat', config)
+    found = surrogate_slopes(clip, task, replace(table, index=index))
     assert found[0, 1].eq(0).all() and torch.equal(found[0, [0, 2]], slopes[0, [0, 2]])
 
 def test_the_surrogate_of_what_is_left_out_is_zero(case):
     "A broken edit, and one with a loss that is no number."
-    from dataclasses import replace
-    clip, image, table, config, slopes = case
+    clip, task, table, slopes = case
     def lost(values): return values.masked_fill(table.index == 1, torch.nan)
     odd = replace(table, terms={t: lost(v) for t, v in table.terms.items()},
                   edits=tuple(replace(e, broken=i == 1) for i, e in enumerate(table.edits)))
     assert odd.index[0, 1] == 1
-    assert slope_maps(clip, image, odd.edits, 'a rocket', 'a cat', config)[1].eq(0).all()
+    assert slope_maps(clip, task, odd.edits)[1].eq(0).all()
     for edits in (odd.edits, table.edits):
-        found = surrogate_slopes(clip, image, replace(odd, edits=edits), 'a rocket', 'a cat',
-                                 config)
+        found = surrogate_slopes(clip, task, replace(odd, edits=edits))
         assert found[0, 1].eq(0).all() and torch.equal(found[odd.valid], slopes[odd.valid])
         assert found.isfinite().all()

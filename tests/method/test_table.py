@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.method.config import Config
-from regionedit.method.table import (EditCache, EditTable, cached_edits, distinct, edit_key,
-                                     fill_table)
+from regionedit.method.config import Config, Task
+from regionedit.method.table import (EditCache, EditTable, distinct, edit, edit_key, fill_table,
+                                     state_of)
 
 class Plain:
     "Fills the mask with one colour and notes what it was asked."
@@ -50,9 +50,14 @@ def picture():
     noise = np.random.default_rng(0).integers(0, 60, (30, 48, 3)) + (40, 60, 160)
     return Image.fromarray(noise.astype(np.uint8))
 
-def fill(picture, editor, cache=None, clip=None, **kwargs):
-    return fill_table(picture, BOXES, 'an orange', 'a sky', editor, clip or ColourClip(),
-                      **dict(dict(seed=3, cache=cache, progress=False), **kwargs))
+def models_of(editor, cache=None, clip=None):
+    return SimpleNamespace(editor=editor, clip=clip or ColourClip(),
+                           cache=EditCache() if cache is None else cache)
+
+def fill(picture, editor, cache=None, clip=None, **settings):
+    task = Task(picture, 'an orange', 'a sky',
+                Config(**dict(dict(seed=3, source_weight=0), **settings)))
+    return fill_table(models_of(editor, cache, clip), task, BOXES)
 
 def test_equal_boxes_share_an_edit():
     unique, index = distinct(BOXES)
@@ -117,7 +122,7 @@ def test_other_circumstances_are_other_edits(picture, change):
 
 def test_the_key_tells_pictures_prompts_and_editors_apart(picture):
     def key(image=picture, editor=Plain(), prompt='a', seed=0):
-        return edit_key(image, editor, prompt, seed, None, None)
+        return edit_key(Task(image, prompt, config=Config(seed=seed)), state_of(editor))
     changed = picture.copy(); changed.putpixel((47, 29), (0, 0, 0))
     turned = Image.frombytes('RGB', (30, 48), picture.tobytes())  # the same bytes, another shape
     assert len({key(), key(changed), key(turned), key(editor=Plain('red')), key(prompt='b'),
@@ -126,9 +131,9 @@ def test_the_key_tells_pictures_prompts_and_editors_apart(picture):
 def test_a_full_cache_forgets_the_oldest_and_never_what_is_being_used(picture):
     cache, editor = EditCache(limit=2), Plain()
     boxes = [(0, 0, 8, 8), (0, 0, 9, 9), (5, 5, 20, 20)]
-    cached_edits(editor, picture, boxes[:2], 'a', 0, cache)
-    # making room for the third drops the first
-    edits = cached_edits(editor, picture, boxes, 'a', 0, cache)
+    models, task = models_of(editor, cache), Task(picture, 'a')
+    edit(models, task, boxes[:2], 'as it is')
+    edits = edit(models, task, boxes, 'as it is')
     assert [e.box for e in edits] == boxes and len(cache) == 2 and len(editor.asked) == 3
 
 def test_it_draws_itself(picture):

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 
 from regionedit.method.amortised import Sight, TextRegionNetwork
-from regionedit.method.config import Config
+from regionedit.method.config import Config, Task, Task
 from regionedit.pocket import rgn
 from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, oracle_edits, outcome, prepare, rules, texts_for, wanted
 from regionedit.pocket.scenes import Layout, Object, draw_scene, render
 from regionedit.pocket.sprites import CONCEPTS, STYLES, sprite
-from regionedit.method.table import EditTable, measure, with_evidence
+from regionedit.method.table import EditTable, table_of, measure, seen_in
 from stubs import StubClip
 
 def numbers(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -56,13 +56,13 @@ def test_losses_from_kept_features_are_those_of_the_table():
     scene = draw_scene(5, num_objects=1)
     boxes = [(0, 0, 60, 60), (20, 30, 80, 90), (64, 64, 128, 128)]
     edits, clip = oracle_edits(scene, boxes, 'bus', 'noto'), StubClip()
-    terms, s_t2i, s_i2i = measure(clip, scene.image, edits, 'a bus', 'a cat')
+    task = Task(scene.image, 'a bus', 'a cat')
+    rows = measure(clip, task, edits, seen_in(clip, task, boxes))
     seen = clip.encode_images([scene.image] + [e.paste(scene.image) for e in edits])
     prompt, source = clip.encode_texts(['a bus', 'a cat'])
     crops = clip.encode_images([scene.image.crop(b) for b in boxes]).pooled
-    kept = dict(edits=seen.pooled[None, 1:], clip=crops[None], picture=seen.pooled[None, 0], str=terms['str'][None])
-    table = EditTable(torch.tensor([boxes]), torch.arange(3)[None], edits, {t: v[None] for t, v in terms.items()}, s_t2i[None], s_i2i[None])
-    table = with_evidence(table, clip, scene.image, 'a cat', Config())
+    kept = dict(edits=seen.pooled[None, 1:], clip=crops[None], picture=seen.pooled[None, 0], str=rows[None, :, 2])
+    table = table_of(torch.tensor([boxes]), torch.arange(3)[None], dict(enumerate(zip(edits, rows))))
     torch.testing.assert_close(losses_of(kept, prompt[None], source[None])[0], table.loss(Config())[0])
     assert table.s_src.ne(0).all()
 
