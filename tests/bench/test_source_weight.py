@@ -108,7 +108,7 @@ def test_under_a_budget_the_evidence_is_known_where_there_is_an_edit(vit, monkey
 def test_a_search_is_led_by_the_evidence():
     "Two anchors are screened, and the one that is left of the budget goes to the anchor on the red thing."
     boxes = torch.tensor([[[44, 16, 60, 32], [42, 14, 62, 34]], [[10, 22, 22, 34], [8, 20, 24, 36]]])
-    def third(weight): 
+    def third(weight):
         models = SimpleNamespace(editor=Blue(), clip=ColourClip(), cache=EditCache())
         return fill_within(models, Task(two_things(), 'blue', 'red', Config(budget=3, source_weight=weight)), boxes).known.tolist()
     assert third(0.) == [[True, True], [False, True]] and third(4.) == [[True, False], [True, True]]

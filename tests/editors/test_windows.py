@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import tiny
-from regionedit.editors.diffusion import DiffusionEditor, denoise, guided_noise
+from regionedit.editors.diffusion import DiffusionEditor
 from regionedit.method.edits import edit_boxes
 from regionedit.models.pretrained import load_editor
 from stubs import picture

@@ -1,5 +1,4 @@
 "A network that chooses before any edit: what it is shown, what it says, and what is edited then."
-import json
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import torch
 from PIL import Image
 
 from regionedit.method.amortised import (Sight, TextRegionNetwork, pick_anchors, clip_in_boxes,
-                                         foreseen, load_network, sight_of, places,
+                                         foreseen, load_network, places,
                                          save_network, worth_editing)
 from regionedit.method.attention import Attention
 from regionedit.models.pretrained import load_vit

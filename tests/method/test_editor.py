@@ -10,10 +10,7 @@ from PIL import Image
 from regionedit.method.config import WORKING_SIDE, Config, Task, working_copy
 from regionedit.method.core import Note, contains, open_image, to_image, to_images, to_tensor
 from regionedit import RegionEditor
-from regionedit.method.edits import Edit
-from regionedit.method.masks import crop_window
 from regionedit import EditResult
-from regionedit.method.table import EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 FEW = dict(num_anchors=3, num_proposals=2, learning_steps=4, progress=False)

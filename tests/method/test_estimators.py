@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.optimize import approx_fprime
 from scipy.special import softmax
 from torch import nn

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from regionedit.method.amortised import Sight, TextRegionNetwork
-from regionedit.method.config import Config, Task, Task
+from regionedit.method.config import Config, Task
 from regionedit.pocket import rgn
 from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, oracle_edits, outcome, prepare, rules, texts_for, wanted
 from regionedit.pocket.scenes import Layout, Object, draw_scene, render
