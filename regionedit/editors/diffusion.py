@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Callable, Optional
 
+from fastcore.basics import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -189,22 +190,24 @@ class DiffusionEditor:
         more = [torch.Generator().set_state(drawn.get_state()) for _ in range(count)]
         return first.expand(count, -1, -1, -1), second, more
 
-    @torch.no_grad()
-    def fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
-             callback_on_step_end=None):
-        "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
-        steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
-        scale = self.guidance_scale if guidance_scale is None else guidance_scale
-        count, told = self.windows_per_pass, callback_on_step_end
-        noise, posterior_noise, more = self.start(seed, len(images))
-        pixels, masks = as_tensors(images, masks, noise.device)
-        holed, mask = hole_and_mask(pixels * 2 - 1, masks, noise.shape[2:])
-        hole = in_passes(lambda x: encode(self.vae, x, posterior_noise), holed, count)
-        def watched(i, t, latents):
-            return (told and told(self, i, t, dict(latents=latents)) or {}).get('latents', latents)
-        texts = embed(self.text_encoder, self.tokenizer, ['', prompt])
-        latents = denoise(
-            guided_noise(self.unet, texts, scale), self.scheduler, noise,
-            torch.cat([mask, hole], 1),
-            steps, windows_per_pass=count, callback=watched, generators=more)
-        return to_images(in_passes(lambda z: decode(self.vae, z), latents, count) / 2 + .5)
+# %% ../../nbs/api/editors/02_diffusion.ipynb #71fc6a54
+@patch
+@torch.no_grad()
+def fill(self: DiffusionEditor, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
+         callback_on_step_end=None):
+    "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
+    steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
+    scale = self.guidance_scale if guidance_scale is None else guidance_scale
+    count, told = self.windows_per_pass, callback_on_step_end
+    noise, posterior_noise, more = self.start(seed, len(images))
+    pixels, masks = as_tensors(images, masks, noise.device)
+    holed, mask = hole_and_mask(pixels * 2 - 1, masks, noise.shape[2:])
+    hole = in_passes(lambda x: encode(self.vae, x, posterior_noise), holed, count)
+    def watched(i, t, latents):
+        return (told and told(self, i, t, dict(latents=latents)) or {}).get('latents', latents)
+    texts = embed(self.text_encoder, self.tokenizer, ['', prompt])
+    latents = denoise(
+        guided_noise(self.unet, texts, scale), self.scheduler, noise,
+        torch.cat([mask, hole], 1),
+        steps, windows_per_pass=count, callback=watched, generators=more)
+    return to_images(in_passes(lambda z: decode(self.vae, z), latents, count) / 2 + .5)

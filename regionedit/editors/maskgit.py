@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
+from fastcore.basics import patch
 import torch
 import torch.nn.functional as F
 
@@ -239,26 +240,28 @@ class MaskGitEditor:
         grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
         return pixels.masked_fill(grey, .5)
 
-    @torch.no_grad()
-    def fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
-             callback_on_step_end=None):
-        "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
-        steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
-        scale = self.guidance_scale if guidance_scale is None else guidance_scale
-        count, told = self.windows_per_pass, callback_on_step_end
-        pixels, paint = as_tensors(images, masks, self.transformer.device)
-        holes = cells_under(paint, self.cell, self.dilate)
-        tokens = in_passes(lambda p: tokens_of(self.vqvae, p), pixels, count)
-        mask_token_id = self.scheduler.config.mask_token_id
-        texts = embed_texts(self.text_encoder, self.tokenizer, ['', prompt])
-        predict, odd = guided(self.transformer, texts, scale, self.size), torch.zeros_like(holes)
-        def report(i, step):    # logits that are not numbers: the tokens drawn mean nothing
-            odd.logical_or_(step.confidence.isnan())
-            if told: told(self, i, steps - 1 - i, vars(step))
-        tokens = fill_tokens(
-            lambda t: in_passes(predict, t, count), tokens.masked_fill(holes, mask_token_id),
-            mask_token_id, torch.Generator().manual_seed(seed), steps, self.schedule,
-            temperature=self.temperature, callback=report)
-        alpha = feathered(paint, self.feather)
-        made = alpha * self.pictures(tokens) + (1 - alpha) * pixels
-        return to_images(made.masked_fill(odd.flatten(1).any(1)[:, None, None, None], math.nan))
+# %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
+@patch
+@torch.no_grad()
+def fill(self: MaskGitEditor, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
+         callback_on_step_end=None):
+    "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
+    steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
+    scale = self.guidance_scale if guidance_scale is None else guidance_scale
+    count, told = self.windows_per_pass, callback_on_step_end
+    pixels, paint = as_tensors(images, masks, self.transformer.device)
+    holes = cells_under(paint, self.cell, self.dilate)
+    tokens = in_passes(lambda p: tokens_of(self.vqvae, p), pixels, count)
+    mask_token_id = self.scheduler.config.mask_token_id
+    texts = embed_texts(self.text_encoder, self.tokenizer, ['', prompt])
+    predict, odd = guided(self.transformer, texts, scale, self.size), torch.zeros_like(holes)
+    def report(i, step):    # logits that are not numbers: the tokens drawn mean nothing
+        odd.logical_or_(step.confidence.isnan())
+        if told: told(self, i, steps - 1 - i, vars(step))
+    tokens = fill_tokens(
+        lambda t: in_passes(predict, t, count), tokens.masked_fill(holes, mask_token_id),
+        mask_token_id, torch.Generator().manual_seed(seed), steps, self.schedule,
+        temperature=self.temperature, callback=report)
+    alpha = feathered(paint, self.feather)
+    made = alpha * self.pictures(tokens) + (1 - alpha) * pixels
+    return to_images(made.masked_fill(odd.flatten(1).any(1)[:, None, None, None], math.nan))

@@ -94,19 +94,20 @@ class PipelineEditor:
         call = set(signature(inpainting_class(index['_class_name']).__call__).parameters)
         return (call - GIVEN) | named(cls, cls.from_pretrained)
 
-    @classmethod
-    def from_pretrained(
-        cls, folder: Path,              # in diffusers' layout
-        device: str = 'cpu', dtype: torch.dtype = torch.float32,
-        variant: Optional[str] = None,  # of the weights' files: 'fp16'
-        memory: tuple = (),             # of `MEMORY`
-        **kwargs,
-    ) -> 'PipelineEditor':
-        """Load a pipeline from a folder, safetensors only. Raises `ModelNotAvailable` or
-        `ValueError`."""
-        pipe = load_pipeline(Path(folder), dtype, variant)
-        save_memory(pipe, (memory,) if isinstance(memory, str) else tuple(memory), device)
-        return cls(pipe, weights=str(folder), **kwargs)
+# %% ../../nbs/api/editors/04_pipeline.ipynb #9c1d958e
+@patch(cls_method=True)
+def from_pretrained(
+    cls: PipelineEditor, folder: Path,              # in diffusers' layout
+    device: str = 'cpu', dtype: torch.dtype = torch.float32,
+    variant: Optional[str] = None,  # of the weights' files: 'fp16'
+    memory: tuple = (),             # of `MEMORY`
+    **kwargs,
+) -> 'PipelineEditor':
+    """Load a pipeline from a folder, safetensors only. Raises `ModelNotAvailable` or
+    `ValueError`."""
+    pipe = load_pipeline(Path(folder), dtype, variant)
+    save_memory(pipe, (memory,) if isinstance(memory, str) else tuple(memory), device)
+    return cls(pipe, weights=str(folder), **kwargs)
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #705173b8
 def load_pipeline(folder: Path, dtype: torch.dtype, variant: Optional[str] = None):

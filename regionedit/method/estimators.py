@@ -146,8 +146,8 @@ def surrogate_slopes(
     clip, task: Task,
     table: EditTable,
 ) -> torch.Tensor:              # (k m m) float
-    """With edit j made at anchor k, held fixed: the derivative of the loss with respect to the weight
-    of box i in a soft choice, of the mask and of the evidence; 0 where there is no edit of numbers."""
+    """With edit j made at anchor k, held fixed: the derivative of the loss in the weight
+    of box i of a soft choice, evidence included; 0 where there is no edit of numbers."""
     total = F.pad(slope_maps(clip, task, table.edits).cumsum(-1).cumsum(-2), (1, 0, 1, 0))
     x0, y0, x1, y1 = task.down(table.boxes)[:, None].unbind(-1)     # (k 1 m) each
     u = table.index[:, :, None]                             # (k m 1)

@@ -20,8 +20,7 @@ from PIL import Image
 import torch
 from tqdm.auto import tqdm
 
-from ..method.amortised import (Sight, TextRegionNetwork, pick_anchors, clip_in_boxes,
-                                         foresee, load_network, places, save_network)
+from ..method.amortised import Sight, TextRegionNetwork, pick_anchors, clip_in_boxes, foresee, load_network, places, save_network
 from ..method.regions import choose_anchors
 from ..method.attention import attend
 from ..models.pretrained import load_vit
@@ -54,16 +53,14 @@ def oracle_edits(
     fill: float = .9,       # share of the box that it fills
     flip: bool = False,
 ) -> tuple:                 # of Edit
-    """What an editor that never fails would paint: the background in the box, and the wanted thing
-    upon it."""
+    "What an editor that never fails would paint: the background in the box, and the wanted thing upon it."
     clean = render(replace(scene.layout, clutter=(), objects=()))
     full, edits = sprite(name, style), []
     for box in boxes:
         patch = clean.crop(box)
         scale = fill * min(patch.width / full.width, patch.height / full.height)
         thing = sprite(name, style, max(4, round(scale * max(full.size))), flip)
-        patch.paste(thing, ((patch.width - thing.width) // 2, (patch.height - thing.height) // 2),
-                    thing)
+        patch.paste(thing, ((patch.width - thing.width) // 2, (patch.height - thing.height) // 2), thing)
         edits.append(Edit(box, box, patch))
     return tuple(edits)
 
@@ -71,19 +68,14 @@ def oracle_edits(
 def wanted(rng, scene: Scene, concepts: tuple = CONCEPTS, styles: tuple = STYLES) -> dict:
     "A thing that is not in the scene, as `oracle_edits` wants it."
     others = [c for c in concepts if c not in {o.name for o in scene.objects}]
-    return dict(name=others[rng.integers(len(others))], style=styles[rng.integers(len(styles))],
-                fill=rng.uniform(.75, 1), flip=bool(rng.integers(2)))
+    return dict(name=others[rng.integers(len(others))], style=styles[rng.integers(len(styles))], fill=rng.uniform(.75, 1), flip=bool(rng.integers(2)))
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #444c925c
-def sample_boxes(rng, attention, num_anchors: int = 4,
-                 num_proposals: int = 4) -> torch.Tensor:  # (k m 4) long
+def sample_boxes(rng, attention, num_anchors: int = 4, num_proposals: int = 4) -> torch.Tensor:     # (k m 4) long
     "Some of the spread anchors, or of the highest, early ones more often; sizes that vary."
-    anchors, weights = (choose_anchors(attention, 'spread' if rng.random() < .8 else 'topk', 8),
-                        np.arange(8, 0, -1))
+    anchors, weights = choose_anchors(attention, 'spread' if rng.random() < .8 else 'topk', 8), np.arange(8, 0, -1)
     some = torch.from_numpy(rng.choice(8, num_anchors, replace=False, p=weights / weights.sum()))
-    return propose(anchors[some],
-                   proposal_sizes(num_proposals, rng.uniform(.14, .28), rng.uniform(.45, .75)),
-                   attention.size)
+    return propose(anchors[some], proposal_sizes(num_proposals, rng.uniform(.14, .28), rng.uniform(.45, .75)), attention.size)
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #0af7b501
 @torch.no_grad()
@@ -93,22 +85,18 @@ def observe(
     attention, edits: tuple,    # of k*m Edit
 ) -> dict:                      # name -> tensor, p = k*m boxes in a row
     "What the network is shown of the boxes, and what decides their losses whatever the texts are."
-    sight = dict(vit=roi_features(attention.features, boxes, scene.image.size).mean((-1, -2)),
-                 clip=clip_in_boxes(clip, scene.image, boxes), place=places(boxes, attention))
+    sight = dict(vit=roi_features(attention.features, boxes, scene.image.size).mean((-1, -2)), clip=clip_in_boxes(clip, scene.image, boxes), place=places(boxes, attention))
     seen = clip.encode_images([scene.image] + [e.paste(scene.image) for e in edits])
-    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, picture=seen.pooled[0],
-                edits=seen.pooled[1:], str=structure_loss(seen.tokens[1:], seen.tokens[0]))
+    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, picture=seen.pooled[0], edits=seen.pooled[1:], str=structure_loss(seen.tokens[1:], seen.tokens[0]))
 
 def observe_seed(seed: int, vit, clip) -> dict:
     "The training scene of a seed, with an edit in every box."
-    scene, rng = (draw_scene(seed, concepts=SEEN, styles=STYLES_SEEN),
-                  np.random.default_rng([seed, 11]))
+    scene, rng = draw_scene(seed, concepts=SEEN, styles=STYLES_SEEN), np.random.default_rng([seed, 11])
     attention = attend(vit, scene.image)
     boxes = sample_boxes(rng, attention)
     what = wanted(rng, scene, SEEN, STYLES_SEEN)
     edits = oracle_edits(scene, [tuple(b) for b in boxes.flatten(0, 1).tolist()], **what)
-    return dict(observe(vit, clip, scene, boxes, attention, edits),
-                wanted=torch.tensor(CONCEPTS.index(what['name'])))
+    return dict(observe(vit, clip, scene, boxes, attention, edits), wanted=torch.tensor(CONCEPTS.index(what['name'])))
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #464ddf55
 def prepare(
@@ -122,59 +110,45 @@ def prepare(
     known = load_file(path) if path.exists() else {}
     while (done := len(known['wanted']) if known else 0) < len(seeds):
         with half_precision():
-            rows = [observe_seed(s, vit, clip)
-                    for s in tqdm(seeds[done:done + chunk],
-                                  desc=f'tables from {done} of {len(seeds)}', leave=False)]
+            rows = [observe_seed(s, vit, clip) for s in tqdm(seeds[done:done + chunk], desc=f'tables from {done} of {len(seeds)}', leave=False)]
         fresh = {k: torch.stack([r[k] for r in rows]) for k in rows[0]}
         fresh = {k: v.half() if v.is_floating_point() else v for k, v in fresh.items()}
         known = {k: torch.cat([known[k], v]) for k, v in fresh.items()} if known else fresh
-        save_file(known, path.with_suffix('.partial'))
-        os.replace(path.with_suffix('.partial'), path)
+        save_file(known, path.with_suffix('.partial')); os.replace(path.with_suffix('.partial'), path)
     return {k: v[:len(seeds)] for k, v in known.items()}
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #e3a4c877
 def texts_for(
     rng, layout: Layout,
     name: str,              # of the wanted thing
-    # does the prompt tell of the other objects too? None: every second time
-    whole: Optional[bool] = None,
+    whole: Optional[bool] = None,   # does the prompt tell of the other objects too? None: every second time
 ) -> tuple:                 # prompt, source, number of the object that the source names
     "Words for one object of a scene and for what is to become of it."
     number = int(rng.integers(len(layout.objects)))
     new = replace(layout.objects[number], name=name)
-    after = replace(layout,
-                    objects=tuple(new if i == number else o for i, o in enumerate(layout.objects)))
-    if len(layout.objects) == 1 or (rng.random() < .5 if whole is None else whole):
-        prompt = caption(rng, after)
+    after = replace(layout, objects=tuple(new if i == number else o for i, o in enumerate(layout.objects)))
+    if len(layout.objects) == 1 or (rng.random() < .5 if whole is None else whole): prompt = caption(rng, after)
     else: prompt = describe(rng, new) + (f' {layout.background}' if rng.random() < .3 else '')
     return prompt, describe(rng, layout.objects[number]), number
 
 def losses_of(
     table: dict,            # of `observe`, stacked: edits, clip (n p e), picture (n e), str (n p)
     prompt: torch.Tensor, source: torch.Tensor,     # (n e) float: features of the texts
-# (n p) float, LR eq. 3 less the evidence for the source, with the default weights
-) -> torch.Tensor:
+) -> torch.Tensor:          # (n p) float, LR eq. 3 less the evidence for the source, with the default weights
     "The loss of every edit under any texts, as `EditTable.loss` has it."
-    rows = [direction_loss(*row) + clip_loss(row[0], row[2])
-            for row in zip(table['edits'].float(), table['picture'].float(), prompt, source)]
+    rows = [direction_loss(*row) + clip_loss(row[0], row[2]) for row in zip(table['edits'].float(), table['picture'].float(), prompt, source)]
     seen = (table['clip'].float() @ source[:, :, None])[..., 0]
     return torch.stack(rows) + table['str'].float() - Config.source_weight * seen
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #2689ef53
 @torch.no_grad()
-def word_features(clip, seeds: list, wanted: list,
-                  count: int) -> tuple:  # prompts, sources: (n count e) float
+def word_features(clip, seeds: list, wanted: list, count: int) -> tuple:     # prompts, sources: (n count e) float
     "CLIP's features of several wordings for each training scene."
     layouts = [draw_scene(s, concepts=SEEN, styles=STYLES_SEEN).layout for s in seeds]
-    pairs = [texts_for(np.random.default_rng([s, 12, i]), layout, CONCEPTS[w])[:2]
-             for s, layout, w in zip(seeds, layouts, wanted) for i in range(count)]
+    pairs = [texts_for(np.random.default_rng([s, 12, i]), layout, CONCEPTS[w])[:2] for s, layout, w in zip(seeds, layouts, wanted) for i in range(count)]
     distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
-    known = dict(zip(distinct,
-                     torch.cat(
-                         [encode_texts(clip.model, clip.tokenizer(distinct[i:i + 256])).float()
-                          for i in range(0, len(distinct), 256)])))
-    return tuple(torch.stack([known[text] for text in texts]).unflatten(0, (-1, count))
-                 for texts in zip(*pairs))
+    known = dict(zip(distinct, torch.cat([encode_texts(clip.model, clip.tokenizer(distinct[i:i + 256])).float() for i in range(0, len(distinct), 256)])))
+    return tuple(torch.stack([known[text] for text in texts]).unflatten(0, (-1, count)) for texts in zip(*pairs))
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #b33046f5
 @dataclass
@@ -193,40 +167,26 @@ class RgnRecipe(Recipe):
         clip.model.to(memory_format=torch.channels_last)
         seeds = list(SEEDS['train'][:self.scenes])
         self.tables = prepare(Path(self.root)/self.name/'tables.safetensors', seeds, vit, clip)
-        self.prompts, self.sources = word_features(clip, seeds, self.tables['wanted'].tolist(),
-                                                   self.wordings)
+        self.prompts, self.sources = word_features(clip, seeds, self.tables['wanted'].tolist(), self.wordings)
         return TextRegionNetwork(self.tables['vit'].shape[-1], self.tables['clip'].shape[-1])
 
     def batch(self, seeds):
-        """What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch
-        says it in other words."""
-        rows, wording = (torch.tensor(seeds) % self.scenes,
-                         torch.tensor(seeds) // self.scenes % self.wordings)
-        table, prompt, source = ({k: v[rows] for k, v in self.tables.items()},
-                                 self.prompts[rows, wording], self.sources[rows, wording])
-        return dict({k: table[k].float() for k in ('vit', 'clip', 'place', 'picture')},
-                    prompt=prompt, source=source, losses=losses_of(table, prompt, source))
+        "What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch says it in other words."
+        rows, wording = torch.tensor(seeds) % self.scenes, torch.tensor(seeds) // self.scenes % self.wordings
+        table, prompt, source = {k: v[rows] for k, v in self.tables.items()}, self.prompts[rows, wording], self.sources[rows, wording]
+        return dict({k: table[k].float() for k in ('vit', 'clip', 'place', 'picture')}, prompt=prompt, source=source, losses=losses_of(table, prompt, source))
 
     def loss(self, model, batch, progress):
         "The two expected losses of this page, each with its entropy."
         logits = model(**{k: batch[k] for k in Sight._fields}).float()
-        anchors = (logits.unflatten(1, (-1, 4)).flatten(0, 1),
-                   batch['losses'].unflatten(1, (-1, 4)).flatten(0, 1))
-        return sum(exact_loss(z, standardise(f)) - self.floor * entropy(z)
-                   for z, f in ((logits, batch['losses']), anchors))
+        anchors = logits.unflatten(1, (-1, 4)).flatten(0, 1), batch['losses'].unflatten(1, (-1, 4)).flatten(0, 1)
+        return sum(exact_loss(z, standardise(f)) - self.floor * entropy(z) for z, f in ((logits, batch['losses']), anchors))
 
     def evaluate(self, model):
         "Three measures on eight validation scenes of three cases, on tables of the oracle."
-        models, names = SimpleNamespace(vit=load_vit(weights_folder('vit')),
-                                        clip=load_clip(weights_folder('clip'))), list(CASES)[:3]
-        rows = {name: compare_rules(try_scenes(models, model, name,
-                                               SEEDS['validation'][700_000:700_008]))['amortised']
-                for name in names}
-        return {
-            f'{name}: {k}': row[k]
-            for name, row in rows.items()
-            for k in ('of_best', 'on_named', 'edits')
-        } | dict(oracle_scenes_each=8, oracle_tables_trained_on=self.scenes)
+        models, names = SimpleNamespace(vit=load_vit(weights_folder('vit')), clip=load_clip(weights_folder('clip'))), list(CASES)[:3]
+        rows = {name: compare_rules(try_scenes(models, model, name, SEEDS['validation'][700_000:700_008]))['amortised'] for name in names}
+        return {f'{name}: {k}': row[k] for name, row in rows.items() for k in ('of_best', 'on_named', 'edits')} | dict(oracle_scenes_each=8, oracle_tables_trained_on=self.scenes)
 
     def save(self, model, folder):
         "See `regionedit.method.amortised.save_network`."
@@ -242,14 +202,11 @@ class Trial:
 
 CASES = {       # name -> arguments of `draw_scene`, does the prompt tell of the others
     'one object': (dict(num_objects=1, concepts=SEEN, styles=STYLES_SEEN), None),
-    'two objects, prompt: the new thing': (dict(num_objects=2, concepts=SEEN, styles=STYLES_SEEN),
-                                           False),
-    'two objects, prompt: the whole picture': (
-        dict(num_objects=2, concepts=SEEN, styles=STYLES_SEEN), True),
+    'two objects, prompt: the new thing': (dict(num_objects=2, concepts=SEEN, styles=STYLES_SEEN), False),
+    'two objects, prompt: the whole picture': (dict(num_objects=2, concepts=SEEN, styles=STYLES_SEEN), True),
     'held-out concepts': (dict(num_objects=1, concepts=HELD_OUT, styles=STYLES_SEEN), None),
     'held-out style, one object': (dict(num_objects=1, concepts=SEEN, styles=STYLES[2:]), None),
-    'held-out style, two objects, whole': (dict(num_objects=2, concepts=SEEN, styles=STYLES[2:]),
-                                           True)}
+    'held-out style, two objects, whole': (dict(num_objects=2, concepts=SEEN, styles=STYLES[2:]), True)}
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #157e3042
 @torch.no_grad()
@@ -284,15 +241,10 @@ def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are 
     (k, m), similar = trial.logits.shape, trial.table.s_src
     loss, everywhere = trial.table.loss(Config()), torch.arange(k)
     one = lambda values: tuple(torch.tensor([i]) for i in divmod(values.argmax().item(), m))
-    own = {name: pick_anchors(trial.logits, count)
-           for name, count in (('amortised', None), ('amortised, 2 edits', 2),
-                               ('amortised, 1 edit', 1))}
-    return dict({'full table': (everywhere, loss.argmin(1))},
-                **{name: (a, chosen[a]) for name, (a, chosen) in own.items()},
-                **{'crop similarity, 1 edit': one(similar),
-                   'crop similarity, all anchors': (everywhere, similar.argmax(1)),
-                   'middle box, all anchors': (everywhere, torch.full((k,), m // 2)),
-                   'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})
+    own = {name: pick_anchors(trial.logits, count) for name, count in (('amortised', None), ('amortised, 2 edits', 2), ('amortised, 1 edit', 1))}
+    return dict({'full table': (everywhere, loss.argmin(1))}, **{name: (a, chosen[a]) for name, (a, chosen) in own.items()},
+                **{'crop similarity, 1 edit': one(similar), 'crop similarity, all anchors': (everywhere, similar.argmax(1)),
+                   'middle box, all anchors': (everywhere, torch.full((k,), m // 2)), 'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})
 
 def outcome(
     trial: Trial,
@@ -302,52 +254,38 @@ def outcome(
     score = trial.table.score(Config())
     best = score.max()
     i = score[anchors, chosen].argmax()
-    box, reached = (tuple(trial.table.boxes[anchors[i], chosen[i]].tolist()),
-                    score[anchors[i], chosen[i]])
+    box, reached = tuple(trial.table.boxes[anchors[i], chosen[i]].tolist()), score[anchors[i], chosen[i]]
     full = score[torch.arange(len(score)), trial.table.loss(Config()).argmin(1)].max()
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    return dict(of_best=(reached / best).item(), of_full=(reached / full).item(),
-                above_mean=((reached - score.mean()) / (best - score.mean())).item(),
-                on_named=float(contains(trial.truth, centre)), iou=box_iou(box, trial.truth),
-                edits=len(anchors))
+    return dict(of_best=(reached / best).item(), of_full=(reached / full).item(), above_mean=((reached - score.mean()) / (best - score.mean())).item(),
+                on_named=float(contains(trial.truth, centre)), iou=box_iou(box, trial.truth), edits=len(anchors))
 
 def compare_rules(trials: list) -> dict:      # rule -> mean of every measure
     "All rules on the same tables."
     rows = [{name: outcome(t, *picked) for name, picked in rules(t).items()} for t in trials]
-    # every box had to be edited to choose among them
-    for row, t in zip(rows, trials): row['full table']['edits'] = t.table.num_edits
-    return {name: {k: round(float(np.mean([r[name][k] for r in rows])), 3) for k in rows[0][name]}
-            for name in rows[0]}
+    for row, t in zip(rows, trials): row['full table']['edits'] = t.table.num_edits      # every box had to be edited to choose among them
+    return {name: {k: round(float(np.mean([r[name][k] for r in rows])), 3) for k in rows[0][name]} for name in rows[0]}
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #66290194
-def try_scenes(models, network, case: str, seeds: Iterable, oracle: bool = True,
-               progress: bool = False, **steps) -> list:  # of Trial
+def try_scenes(models, network, case: str, seeds: Iterable, oracle: bool = True, progress: bool = False, **steps) -> list:      # of Trial
     "The scenes of a case; what the oracle's tables need is encoded in half precision."
     with half_precision() if oracle else nullcontext():
-        return [try_scene(models, network, s, *CASES[case], oracle=oracle, **steps)
-                for s in tqdm(list(seeds), desc=case, disable=not progress, leave=False)]
+        return [try_scene(models, network, s, *CASES[case], oracle=oracle, **steps) for s in tqdm(list(seeds), desc=case, disable=not progress, leave=False)]
 
 def main():
-    """Measure the bundled network on benchmark scenes, with the oracle and with a bundled editor;
-    one JSON line a case."""
+    "Measure the bundled network on benchmark scenes, with the oracle and with a bundled editor; one JSON line a case."
     from regionedit.models.pretrained import RegionEditor
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scenes', type=int, default=20, help='scenes of each case (default: 20)')
-    parser.add_argument('--preset', default='pocket',
-                        help='whose editor is measured beside the oracle (default: pocket)')
+    parser.add_argument('--preset', default='pocket', help='whose editor is measured beside the oracle (default: pocket)')
     parser.add_argument('--only', choices=('oracle', 'editor'), help='one of the two')
     parser.add_argument('--out', type=Path, help='a JSON file for all figures')
     args = parser.parse_args()
-    models, network, found = (RegionEditor.from_pretrained(args.preset),
-                              load_network(weights_folder('rgn')),
-                              json.loads(args.out.read_text()) if args.out and args.out.exists()
-                              else {})
+    models, network, found = RegionEditor.from_pretrained(args.preset), load_network(weights_folder('rgn')), json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
     for kind in [args.only] if args.only else ['oracle', 'editor']:
         found[kind] = dict(scenes=args.scenes, preset=args.preset, cases={})
         for case in CASES:
-            row = compare_rules(try_scenes(models, network, case,
-                                           SEEDS['bench'][60_000:60_000 + args.scenes],
-                                           kind == 'oracle', True))
+            row = compare_rules(try_scenes(models, network, case, SEEDS['bench'][60_000:60_000 + args.scenes], kind == 'oracle', True))
             found[kind]['cases'][case] = row
             print(json.dumps({f'{kind}, {case}': row}), flush=True)
             if args.out: args.out.write_text(json.dumps(found, indent=1) + '\n')
