@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = {'nbdev', 'execnb', 'fastcore', 'ghapi', 'playwright', 'smalldocs', 'ruff'}     # not for tests
+REQUIREMENTS = ('requirements', 'cluster_requirements')
 PAGES = ('tests/test_notebooks.py', 'tests/test_stamp.py')     # they need nbdev
 
 
@@ -32,7 +33,7 @@ def try_in(folder: Path):
     "Install, then the tests, then an edit. Raises `CalledProcessError`."
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini', encoding='utf-8')
-    wanted = lowest(config['DEFAULT']['requirements'])
+    wanted = lowest(' '.join(config['DEFAULT'][key] for key in REQUIREMENTS))
     tools = [r for r in config['DEFAULT']['dev_requirements'].split()
              if r.split('==')[0] not in LEFT_OUT]
     if not (folder/'bin'/'python').exists(): venv.create(folder, with_pip=True)

@@ -124,6 +124,9 @@ def load_part(
     with reading(part, folder/part):
         if not (folder/part).is_dir(): raise FileNotFoundError('no folder there')
         if not issubclass(cls, torch.nn.Module): return cls.from_pretrained(folder/part, **given)
-        model = cls.from_pretrained(folder/part, use_safetensors=True, dtype=dtype, **given)
+        model, found = cls.from_pretrained(folder/part, use_safetensors=True, dtype=dtype,
+                                           output_loading_info=True, **given)
+        if lost := sorted(found['missing_keys']):
+            raise ValueError(f'{len(lost)} weights under other names than {lost[0]}')
     # diffusers leaves halves as they are on this path, and its own `to` warns of nothing
     return torch.nn.Module.to(model, device, dtype).eval().requires_grad_(False)

@@ -105,6 +105,17 @@ def test_anything_else_is(tmp_path):
                              'fetch it again'):
         with reading('a part', tmp_path): raise KeyError('a line\n cut')
 
+@pytest.mark.parametrize('kind, write, part', [('diffusion', tiny.stable_diffusion, 'text_encoder'), ('diffusion', tiny.stable_diffusion, 'unet'),
+                                               ('maskgit', tiny.amused, 'text_encoder'), ('maskgit', tiny.amused, 'transformer')])
+def test_weights_under_other_names_are_not_filled_with_noise(tmp_path, kind, write, part):
+    "As an older transformers does with what a newer one saved."
+    from safetensors.torch import load_file, save_file
+    write(tmp_path)
+    file, = (tmp_path/part).glob('*.safetensors')
+    save_file({f'other.{k}' if 'norm' in k else k: v for k, v in load_file(file).items()}, file, {'format': 'pt'})
+    with pytest.raises(ModelNotAvailable, match=f'expected {part} in .*could not read it .*weights under other names than '):
+        load_editor(kind, tmp_path)
+
 def test_a_part_without_the_variant_comes_in_full(tmp_path):
     parts = tiny.amused(tmp_path, 'fp16')
     (tmp_path/'vqvae'/'diffusion_pytorch_model.fp16.safetensors').rename(
