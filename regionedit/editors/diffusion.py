@@ -127,7 +127,7 @@ def denoise(
                        latents * scheduler.init_noise_sigma)
     for i, t in enumerate(scheduler.timesteps):
         inputs = torch.cat([scheduler.scale_model_input(latents, t), fixed], 1)
-        noise = in_passes(lambda x: predict(x, t), inputs, windows_per_pass)
+        noise = in_passes(lambda x, t=t: predict(x, t), inputs, windows_per_pass)
         latents = callback(i, t, scheduler.step(noise, t, latents, **chance).prev_sample)
     return latents
 

@@ -3,7 +3,6 @@ caller's modes of torch nor other threads change a result."""
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
