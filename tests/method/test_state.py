@@ -44,7 +44,8 @@ class LowRank(nn.Module):
         self.base, self.scaling = base, scaling
         self.down, self.up = (nn.Linear(base.in_features, 2, bias=False),
                               nn.Linear(2, base.out_features, bias=False))
-        nn.init.constant_(self.down.weight, .3); nn.init.constant_(self.up.weight, .5)
+        for i, layer in enumerate((self.down, self.up)):
+            nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(i))
     def forward(self, x): return self.base(x) + self.scaling * self.up(self.down(x))
 
 def adapted(editor, scaling=1.):
