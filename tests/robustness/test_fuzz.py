@@ -109,7 +109,7 @@ def run_case(case: Fuzz, capfd, monkeypatch) -> tuple:
     try: status = main(words)
     except SystemExit as stop: status = stop.code       # --help
     out, err = capfd.readouterr()
-    assert status in (0, 2) and 'Traceback' not in out + err, (words, status, err)
+    assert status in ((0, 2, 3) if words[0] == 'batch' else (0, 2)) and 'Traceback' not in out + err, (words, status, err)
     if status == 2: assert out == '' and err.splitlines() and err.splitlines()[-1].startswith('regionedit: ') and not [l for l in err.splitlines() if not l.startswith('regionedit: ')], (words, err)
     assert all(l.isprintable() for l in err.splitlines()) or 'batch' in words, (words, err)
     added = {p for p in case.outside().items()} - set(before.items())
@@ -125,12 +125,11 @@ def check_result(result: EditResult):
 @pytest.mark.parametrize('first, count', [(0, 60), pytest.param(60, 940, marks=pytest.mark.slow)])
 def test_a_thousand_commands(editor, tmp_path, capfd, monkeypatch, first, count):
     monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', lambda *args, **kwargs: editor)
-    monkeypatch.setattr('regionedit.batch.run._load_editor', lambda *args, **kwargs: editor)
-    found = {0: 0, 2: 0}
+    found = {0: 0, 2: 0, 3: 0}          # 3: a batch with failed jobs
     for seed in range(first, first + count):
         status, _ = run_case(Fuzz(seed, tmp_path/str(seed)), capfd, monkeypatch)
         found[status] += 1
-    assert min(found.values()) > count / 10, found          # both ends are really reached
+    assert min(found[0], found[2]) > count / 10, found     # both ends are really reached
 
 ARGUMENTS = [None, 3, 2.5, -1, True, float('nan'), float('inf'), 10**30, '', 'x', b'x', [], {}, (), object(), np.float32(.5), np.int64(2), np.ones(3), torch.tensor(2), 1j, type, len, Path('x')]
 
