@@ -243,7 +243,8 @@ class MaskGitEditor:
 # %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
 @patch
 @torch.no_grad()
-def fill(self: MaskGitEditor, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
+def fill(self: MaskGitEditor, images, masks, prompt, seed=0, num_inference_steps=None,
+         guidance_scale=None,
          callback_on_step_end=None):
     "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
     steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
