@@ -35,7 +35,7 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["regionedit", "regionedit.*"]),
-    package_data={"regionedit": ["pocket/data/**", "pocket/models/**"]},
+    package_data={"regionedit": ["pocket/data/**", "pocket/models/**", "explorer/*.js", "explorer/*.css"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={"cluster": cfg["cluster_requirements"].split(),
