@@ -269,6 +269,18 @@ function h(tag, props = {}, ...children) {
   return node;
 }
 
+function tiles(ctx, colours, columns, x, y, width, height) {   // colours: [r, g, b, a], row by row
+  const small = tiles.canvas ??= document.createElement('canvas');
+  small.width = columns; small.height = colours.length / columns;
+  const inner = small.getContext('2d'), image = inner.createImageData(small.width, small.height);
+  colours.forEach((c, i) => image.data.set(c, 4 * i));
+  inner.putImageData(image, 0, 0);
+  ctx.save();
+  ctx.imageSmoothingEnabled = false;
+  ctx.drawImage(small, x, y, width, height);
+  ctx.restore();
+}
+
 function surface(canvas, height) {      // a context in CSS pixels, as wide as its place
   const width = Math.max(canvas.parentElement.clientWidth, 40), dpr = devicePixelRatio || 1;
   const high = typeof height === 'function' ? height(width) : height;
@@ -532,6 +544,7 @@ class Explorer {
     });
     this.stage.addEventListener('pointercancel', () => { this.pressed = null; });
     this.stage.addEventListener('keydown', e => {
+      if (this.s.view === 'attention') return this.walkPatches(e);
       const { curtain } = this.s, step = e.shiftKey ? .1 : .02;
       const to = { ArrowLeft: curtain - step, ArrowRight: curtain + step, ArrowDown: curtain - step,
         ArrowUp: curtain + step, Home: 0, End: 1, PageUp: curtain + .1, PageDown: curtain - .1 }[e.key];
@@ -567,12 +580,28 @@ class Explorer {
     this.set({ patch: row * gw + column });
   }
 
+  walkPatches(e) {
+    const [gh, gw] = this.b.attention.mean.shape, at = Math.max(this.s.patch, 0), row = Math.floor(at / gw), column = at % gw;
+    const to = { ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1], ArrowUp: [row - 1, column], ArrowDown: [row + 1, column] }[e.key];
+    if (!to) return;
+    e.preventDefault();
+    this.set({ patch: Math.min(Math.max(to[0], 0), gh - 1) * gw + Math.min(Math.max(to[1], 0), gw - 1) });
+  }
+
+  patchWords() {
+    const map = this.attentionMap(), [gh, gw] = this.b.attention.mean.shape, at = this.s.patch;
+    if (at < 0) return `${gw} x ${gh} patches; brighter is more attention.`;
+    const sum = map.reduce((a, v) => a + v, 0);
+    return `Patch ${at % gw}, ${Math.floor(at / gw)}: ${(100 * map[at] / sum).toPrecision(3)} % of the attention, ${(map[at] / sum * map.length).toFixed(2)} times the mean.`;
+  }
+
   drawStage() {
     const { s, b, t } = this, [w, hi] = b.size;
     const tall = Math.min(Math.max(hi / w, .3), 1.5);
     const { ctx, width, height } = surface(this.stage, wide => wide * tall);
     const painted = s.view === 'painter' && this.picture(`p${s.painter}`, b.painter[s.painter].picture);
-    const before = this.source(), after = painted || this.edited(s.k, s.m);
+    const before = this.source(), looks = s.view === 'attention';
+    const after = looks ? null : painted || this.edited(s.k, s.m);
     ctx.fillStyle = this.line; ctx.fillRect(0, 0, width, height);
     if (!before) return;
     ctx.imageSmoothingQuality = 'high';
@@ -595,12 +624,14 @@ class Explorer {
     }
     if (s.view !== 'result' && s.view !== 'painter')
       for (let k = 0; k < t.k; k++) this.drawAnchor(ctx, to, k);
-    this.drawCurtain(ctx, edge, height);
+    if (!looks) this.drawCurtain(ctx, edge, height);
     const said = this.sentence();
     this.caption.textContent = said;
     this.stage.setAttribute('aria-valuenow', Math.round(100 * s.curtain));
-    this.stage.setAttribute('aria-valuetext', `${percent(s.curtain)} before, ${percent(1 - s.curtain)} after`);
-    this.stage.setAttribute('aria-label', `Before (${b.source}) and after (${b.prompt}). ${said}`);
+    this.stage.setAttribute('aria-valuetext', looks ? this.patchWords()
+      : `${percent(s.curtain)} before, ${percent(1 - s.curtain)} after`);
+    this.stage.setAttribute('aria-label', looks ? 'The input under its attention; arrow keys walk over the patches'
+      : `Before (${b.source}) and after (${b.prompt}). ${said}`);
   }
 
   drawBox(ctx, to, [x0, y0, x1, y1], colour, wide, dash = []) {
@@ -724,10 +755,7 @@ class Explorer {
   overAttention(ctx, width, height) {
     const map = this.attentionMap(), [gh, gw] = this.b.attention.mean.shape;
     const share = scaled(map, this.s.scale), cw = width / gw, ch = height / gh;
-    for (let i = 0; i < map.length; i++) {
-      ctx.fillStyle = `rgba(${ramp('inferno', share[i]).join(',')},.62)`;
-      ctx.fillRect(Math.floor(i % gw * cw), Math.floor(Math.floor(i / gw) * ch), Math.ceil(cw), Math.ceil(ch));
-    }
+    tiles(ctx, Array.from(share, v => [...ramp('inferno', v), 158]), gw, 0, 0, width, height);
     if (this.s.patch >= 0) {
       ctx.strokeStyle = '#fff'; ctx.lineWidth = 2;
       ctx.strokeRect(this.s.patch % gw * cw, Math.floor(this.s.patch / gw) * ch, cw, ch);
@@ -751,13 +779,6 @@ class Explorer {
       const n = b.attention.layers?.shape[1];
       if (n) this.set({ head: Math.min(Math.floor(e.offsetX / heads.clientWidth * this.headColumns), n - 1) });
     });
-    const keys = h('div', { class: 'rex-keys', tabindex: 0, role: 'application', onkeydown: e => {
-      const at = this.s.patch < 0 ? 0 : this.s.patch, row = Math.floor(at / gw), column = at % gw;
-      const to = { ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1], ArrowUp: [row - 1, column], ArrowDown: [row + 1, column] }[e.key];
-      if (!to) return;
-      e.preventDefault();
-      this.set({ patch: Math.min(Math.max(to[0], 0), gh - 1) * gw + Math.min(Math.max(to[1], 0), gw - 1) });
-    } }, 'Point at the picture, or stand here and use the arrow keys.');
     const draw = () => {
       [scale, ...choices].forEach(c => c.refresh());
       const map = this.attentionMap(), mean = map.reduce((a, v) => a + v, 0) / map.length;
@@ -773,10 +794,8 @@ class Explorer {
       ctx.textAlign = 'center'; ctx.fillText(ends[1], width / 2, 18);
       ctx.textAlign = 'right'; ctx.fillText(ends[2], width, 18);
       bar.setAttribute('aria-label', `Colours from ${ends[0]} to ${ends[2]} of the attention`);
-      const at = this.s.patch, held = sink(map);
-      words.textContent = at < 0 ? `${gw} x ${gh} patches. Brighter is more attention.`
-        : `Patch ${at % gw}, ${Math.floor(at / gw)}: ${(100 * map[at] / sum).toPrecision(3)} % of the attention, ${(map[at] / mean).toFixed(2)} times the mean.`;
-      keys.setAttribute('aria-label', `Patches of the attention. ${words.textContent}`);
+      const held = sink(map);
+      words.textContent = this.patchWords();
       warn.hidden = !held;
       if (held) warn.textContent = `One patch (${held.at % gw}, ${Math.floor(held.at / gw)}) holds ${percent(held.share)} of all attention: an attention sink. It is no sign of a thing there; use the log or the rank scale to see the rest.`;
       heads.hidden = !this.layers || this.s.layer < 0;
@@ -784,7 +803,7 @@ class Explorer {
     };
     return { name: 'attention', title: 'Attention', draw, content: [
       h('p', { class: 'rex-ask' }, 'Where does the network look?'), h('div', { class: 'rex-row' }, choices, scale),
-      h('div', {}, bar), words, warn, keys, h('div', {}, heads)] };
+      h('div', {}, bar), words, warn, h('p', { class: 'rex-soft' }, 'Point at the picture, or go to it and use the arrow keys.'), h('div', {}, heads)] };
   }
 
   drawHeads(canvas, gh, gw) {
@@ -793,9 +812,8 @@ class Explorer {
     const { ctx, width } = surface(canvas, wide => wide / n * gh / gw + 16), size = width / n;
     for (let j = 0; j < n; j++) {
       this.s.head = j;
-      const share = scaled(this.attentionMap(), this.s.scale), cell = (size - 4) / gw;
-      share.forEach((v, i) => { ctx.fillStyle = `rgb(${ramp('inferno', v).join(',')})`;
-        ctx.fillRect(j * size + i % gw * cell, Math.floor(i / gw) * cell, cell + .5, cell + .5); });
+      const share = scaled(this.attentionMap(), this.s.scale), wide = size - 4;
+      tiles(ctx, Array.from(share, v => [...ramp('inferno', v), 255]), gw, j * size, 0, wide, wide * gh / gw);
       ctx.fillStyle = this.ink; ctx.textAlign = 'left'; ctx.textBaseline = 'top';
       ctx.fillText(size < 50 ? String(j) : `head ${j}`, j * size, (size - 4) * gh / gw + 3);
     }
@@ -856,8 +874,8 @@ class Explorer {
         ctx.fillStyle = `rgb(${colour.join(',')})`;
         ctx.fillRect(x, y, cell - 1, high - 1);
         ctx.fillStyle = inkOn(colour);
-        if (cell > 32 && high > 14) ctx.fillText((t.chosen[k] === m && cell > 44 ? '✓ ' : '') + num(v, 2), x + cell / 2, y + high / 2);
-        if (t.chosen[k] === m && cell <= 44 && cell > 6) ctx.fillRect(x + cell / 2 - 2, y + high - 5, 4, 3);
+        if (cell > 32 && high > 14) ctx.fillText((t.chosen[k] === m && cell > 54 ? '✓ ' : '') + num(v, 2), x + cell / 2, y + high / 2);
+        if (t.chosen[k] === m && cell <= 54 && cell > 6) ctx.fillRect(x + cell / 2 - 2, y + high - 5, 4, 3);
       }
     }
     const x = left + s.m * cell, y = top + s.k * high;
@@ -1048,6 +1066,7 @@ class Explorer {
     return { name: 'ranking', title: 'Ranking', draw, content: [
       h('p', { class: 'rex-ask' }, 'Who wins, and how narrowly?'), words,
       h('div', { class: 'rex-sliders' }, names.map(n => sliders[n])), h('div', { class: 'rex-row' }, how, reset), list,
+      h('p', { class: 'rex-soft rex-legend' }, h('i'), 'alpha x text ', h('i'), 'beta x source ', t.src ? [h('i'), 'evidence'] : null),
       h('h4', {}, 'the winning anchor by alpha and beta'), h('div', {}, map)] };
   }
 
@@ -1096,17 +1115,14 @@ class Explorer {
     const steps = top => Float64Array.from({ length: size }, (_, i) => top * i / (size - 1));
     const who = winnerMap(t, s.w, s.how, steps(limits.alpha), steps(limits.beta));
     const inner = [34, 8, width - 42, height - 40], [x0, y0, wide, high] = inner;
-    this.winnerCanvas ??= Object.assign(document.createElement('canvas'), { width: size, height: size });
-    const small = this.winnerCanvas.getContext('2d'), image = small.createImageData(size, size), middle = {};
+    const middle = {}, colours = new Array(size * size);
     who.forEach((k, i) => {
       const row = Math.floor(i / size), column = i % size, c = k < 0 ? [128, 128, 128] : rgb(this.colour(k));
-      image.data.set([...c, 255], 4 * ((size - 1 - row) * size + column));
+      colours[(size - 1 - row) * size + column] = [...c, 255];
       const at = middle[k] ??= { n: 0, x: 0, y: 0, cells: [] };
       at.n++; at.x += column; at.y += row; at.cells.push([column, row]);
     });
-    small.putImageData(image, 0, 0);
-    ctx.imageSmoothingEnabled = false;
-    ctx.drawImage(this.winnerCanvas, x0, y0, wide, high);
+    tiles(ctx, colours, size, x0, y0, wide, high);
     ctx.textAlign = 'center'; ctx.textBaseline = 'middle'; ctx.font = 'bold 14px system-ui, sans-serif';
     for (const [k, at] of Object.entries(middle)) if (k >= 0 && at.n > size * size * .01) {
       const far = ([c, r]) => (c - at.x / at.n) ** 2 + (r - at.y / at.n) ** 2;
