@@ -415,7 +415,7 @@ class Explorer {
   // ---- controls that read and write the state
 
   option(label, name, choices) {        // choices: [value, text] pairs
-    const select = h('select', { onchange: () => {
+    const select = h('select', { 'aria-label': label, onchange: () => {
       const value = choices()[select.selectedIndex][0];
       this.set({ [name]: value });
     } });
@@ -432,7 +432,7 @@ class Explorer {
   }
 
   slider(label, { max, step, read, write, text = v => v.toFixed(2) }) {
-    const input = h('input', { type: 'range', min: 0, step,
+    const input = h('input', { type: 'range', 'aria-label': label, min: 0, step,
       oninput: () => write(Number(input.value)) });
     const told = h('output', {});
     const made = h('label', { class: 'rex-slider' }, h('span', {}, label), input, told);
