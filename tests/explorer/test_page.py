@@ -146,7 +146,7 @@ def test_hands_and_keys(browser, file):
     tab.get_by_label('lambda clip').focus()
     tab.keyboard.press('End')
     tab.wait_for_timeout(80)
-    assert tab.get_by_label('boxes').input_value() == 'lowest loss of the table'
+    assert tab.get_by_label('boxes', exact=True).input_value() == 'lowest loss of the table'
     tab.get_by_role('button', name='as it was').click()
     open_view(tab, 'Painter')
     differs(tab, lambda: on_slider(tab, 'step', 'ArrowRight'))
