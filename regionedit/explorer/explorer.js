@@ -325,7 +325,7 @@ class Explorer {
     const first = this.t.candidates[0] ?? [0, 0];
     this.s = { k: first[0], m: first[1], curtain: .5, view: 'result', outline: true,
       term: 'loss', scale: 'linear', layer: -1, head: -1, patch: -1, run: Object.keys(this.t.runs)[0],
-      step: 0, whose: -1, curves: 'probabilities', w: weightsOf(bundle.config), how: 'learned',
+      step: 0, whose: -1, against: '', curves: 'probabilities', w: weightsOf(bundle.config), how: 'learned',
       turned: 'alpha', painter: 0 };
     if (this.s.run) this.s.step = this.t.runs[this.s.run].steps - 1;
     this.build();
@@ -615,7 +615,7 @@ class Explorer {
     }
     const to = (px, py) => [px * width / w, py * height / hi];
     if (s.view === 'attention') this.overAttention(ctx, width, height);
-    else if (s.view === 'learning') this.overLearning(ctx, to);
+    else if (s.view === 'learning') this.overLearning(ctx, to, edge, width, height);
     else {
       if (s.view === 'regions')
         for (let m = 0; m < t.m; m++) if (m !== s.m) this.drawBox(ctx, to, this.box(s.k, m), this.colour(s.k), 1.2, [4, 3]);
@@ -693,10 +693,10 @@ class Explorer {
           const to = { ArrowRight: n + 1, ArrowLeft: n - 1, Home: 0, End: shown.length - 1 }[e.key];
           if (to === undefined || !this.ranked[to]) return;
           e.preventDefault(); this.select(this.ranked[to].k, this.ranked[to].m); go(to);
-        } }, h('canvas', { width: 128, height: Math.round(128 * Math.min(hi / w, 1.6)) }), h('span', {})));
+        } }, h('canvas', { width: 128, height: Math.round(128 * Math.min(hi / w, 1.6)) }), h('span', {}), h('span', { class: 'rex-hidden' })));
     }
     shown.forEach((e, n) => {
-      const button = this.strip.children[n], [canvas, words] = button.children;
+      const button = this.strip.children[n], [canvas, words, more] = button.children;
       const image = this.edited(e.k, e.m), mark = `${e.i}:${image ? 1 : 0}:${this.root.dataset.theme}`;
       if (button.dataset.mark !== mark) {
         button.dataset.mark = mark;
@@ -708,7 +708,7 @@ class Explorer {
         ctx.strokeRect(x0 * f + 1, y0 * g + 1, (x1 - x0) * f - 2, (y1 - y0) * g - 2);
       }
       words.textContent = `${n + 1}. ${num(e.score)}`;
-      button.setAttribute('aria-label', `Place ${n + 1}: anchor ${e.k}, proposal ${e.m}, score ${num(e.score)}`);
+      more.textContent = `, anchor ${e.k}, proposal ${e.m}`;
       button.setAttribute('aria-pressed', e.k === s.k && e.m === s.m);
     });
   }
@@ -774,7 +774,7 @@ class Explorer {
         : [[-1, 'mean of the heads'], ...Array.from({ length: heads }, (_, i) => [i, String(i)])]));
     }
     const bar = h('canvas', { role: 'img' }), words = h('p', { 'aria-live': 'polite' }), warn = h('p', { class: 'rex-warn' });
-    const heads = h('canvas', { class: 'rex-heads', role: 'img' });
+    const heads = h('canvas', { class: 'rex-heads', role: 'img', 'aria-label': 'The heads of a layer' });
     heads.addEventListener('click', e => {
       const n = b.attention.layers?.shape[1];
       if (n) this.set({ head: Math.min(Math.floor(e.offsetX / heads.clientWidth * this.headColumns), n - 1) });
@@ -900,8 +900,18 @@ class Explorer {
 
   // ---- learning
 
-  overLearning(ctx, to) {
-    const { t, s } = this, run = t.runs[s.run], step = Math.min(s.step, run.steps - 1);
+  overLearning(ctx, to, edge, width, height) {   // two runs: one on each side of the line
+    const { s } = this, sides = s.against ? [[s.run, 0, edge], [s.against, edge, width]] : [[s.run, 0, width]];
+    for (const [name, from, upTo] of sides) {
+      ctx.save();
+      ctx.beginPath(); ctx.rect(from, 0, upTo - from, height); ctx.clip();
+      this.runBoxes(ctx, to, this.t.runs[name]);
+      ctx.restore();
+    }
+  }
+
+  runBoxes(ctx, to, run) {
+    const { t, s } = this, step = Math.min(s.step, run.steps - 1);
     for (let k = 0; k < t.k; k++) if (s.whose < 0 || s.whose === k) {
       const now = run.chosen[step * t.k + k];
       let old = -1;
@@ -918,6 +928,7 @@ class Explorer {
     const step = this.slider('step', { max: last, step: 1, read: () => Math.min(this.s.step, last()),
       write: v => { this.stop(); this.set({ step: v }); }, text: v => `${v} of ${last()}` });
     const run = this.option('boxes of', 'run', () => names.map(n => [n, n]));
+    const against = this.option('and of', 'against', () => [['', 'no other'], ...names.map(n => [n, n])]);
     const whose = this.option('anchor', 'whose', () => [[-1, 'all'], ...Array.from({ length: t.k }, (_, k) => [k, String(k)])]);
     const curves = this.option('below', 'curves', () => [['probabilities', 'probabilities'], ['loss terms', 'loss terms']]);
     const upper = h('canvas', { role: 'img' }), lower = h('canvas', { role: 'img' });
@@ -926,9 +937,12 @@ class Explorer {
       canvas.addEventListener('pointerdown', go); canvas.addEventListener('pointermove', go);
     };
     scrub(upper); scrub(lower);
-    const upperTitle = h('h4', {}), lowerTitle = h('h4', {}), table = h('table', { class: 'rex-table' });
+    const told = h('p', { class: 'rex-soft' });
+    const upperTitle = h('p', { class: 'rex-sub' }), lowerTitle = h('p', { class: 'rex-sub' }), table = h('table', { class: 'rex-table' });
     const draw = () => {
-      [step, run, whose, curves].forEach(c => c.refresh());
+      [step, run, against, whose, curves].forEach(c => c.refresh());
+      told.textContent = 'On the picture: solid, what an anchor finds most probable at this step; dashed, what it preferred before.'
+        + (this.s.against ? ` Left of the line the boxes of ${this.s.run}, right of it those of ${this.s.against}.` : '');
       const { s } = this, w = weightsOf(this.b.config);
       this.curvesOf ??= Object.fromEntries(names.map(n => [n, { loss: learningCurve(t, t.runs[n], w), sure: sureness(t, t.runs[n]) }]));
       upperTitle.textContent = 'expected loss, mean over anchors';
@@ -942,9 +956,9 @@ class Explorer {
     };
     return { name: 'learning', title: 'Learning', draw, content: [
       h('p', { class: 'rex-ask' }, 'How did the network come to its choice?'),
-      h('div', { class: 'rex-row' }, play, step), h('div', { class: 'rex-row' }, names.length > 1 ? run : null, whose, curves),
+      h('div', { class: 'rex-row' }, play, step), h('div', { class: 'rex-row' }, names.length > 1 ? [run, against] : null, whose, curves),
       upperTitle, h('div', {}, upper), lowerTitle, h('div', {}, lower), table,
-      h('p', { class: 'rex-soft' }, 'On the picture: solid, what an anchor finds most probable at this step; dashed, what it preferred before.')] };
+      told] };
   }
 
   atBest(name, step, w) {
@@ -1067,7 +1081,7 @@ class Explorer {
       h('p', { class: 'rex-ask' }, 'Who wins, and how narrowly?'), words,
       h('div', { class: 'rex-sliders' }, names.map(n => sliders[n])), h('div', { class: 'rex-row' }, how, reset), list,
       h('p', { class: 'rex-soft rex-legend' }, h('i'), 'alpha x text ', h('i'), 'beta x source ', t.src ? [h('i'), 'evidence'] : null),
-      h('h4', {}, 'the winning anchor by alpha and beta'), h('div', {}, map)] };
+      h('p', { class: 'rex-sub' }, 'the winning anchor by alpha and beta'), h('div', {}, map)] };
   }
 
   rankingWords() {
@@ -1098,15 +1112,15 @@ class Explorer {
     while (list.children.length < shown.length) {
       const n = list.children.length;
       list.append(h('li', {}, h('button', { type: 'button', onclick: () => this.select(this.ranked[n].k, this.ranked[n].m) },
-        h('span', { class: 'rex-name' }), h('span', { class: 'rex-parts' }, h('i'), h('i'), h('i')), h('span', { class: 'rex-score' }))));
+        h('span', { class: 'rex-name' }), h('span', { class: 'rex-parts' }, h('i'), h('i'), h('i')), h('span', { class: 'rex-score' }), h('span', { class: 'rex-hidden' }))));
     }
     shown.forEach((e, n) => {
-      const button = list.children[n].firstChild, [name, bars, score] = button.children;
+      const button = list.children[n].firstChild, [name, bars, score, more] = button.children;
       name.textContent = `anchor ${e.k}, prop. ${e.m}`;
       parts(e).forEach(([, v], j) => { bars.children[j].style.width = `${100 * Math.max(v, 0) / most}%`; });
       score.textContent = num(e.score);
       button.setAttribute('aria-pressed', e.k === s.k && e.m === s.m);
-      button.setAttribute('aria-label', `Place ${n + 1}: anchor ${e.k}, proposal ${e.m}, score ${num(e.score)}, made of ` + parts(e).map(([p, v]) => `${p} ${num(v)}`).join(', '));
+      more.textContent = `, place ${n + 1}, made of ${parts(e).map(([p, v]) => `${p} ${num(v)}`).join(', ')}`;
     });
   }
 

@@ -22,7 +22,7 @@ from ..method.result import EditResult
 from ..widgets.attention import attend_layers
 from .bundle import make_bundle
 
-# %% ../../nbs/api/explorer/01_page.ipynb #f2c3893d
+# %% ../../nbs/api/explorer/01_page.ipynb #8230a8d8
 def asset(name: str) -> str:    # 'explorer.js' or 'explorer.css'
     "The script or the style sheet."
     return (files('regionedit.explorer')/name).read_text(encoding='utf8')
@@ -48,7 +48,7 @@ def page(bundle: dict) -> str:
             f'<title>{title}: regionedit</title>\n<link rel="icon" href="data:,">\n'
             '<style>body { margin: 0 } @media (prefers-color-scheme: dark) '
             '{ body { background: #16181c } }</style></head>\n'
-            f'<body><main>{fragment(bundle)}</main></body></html>\n')
+            f'<body><main><h1 class="rex-hidden">{title}</h1>{fragment(bundle)}</main></body></html>\n')
 
 # %% ../../nbs/api/explorer/01_page.ipynb #e17caf23
 def check_page(

@@ -139,6 +139,7 @@ def test_hands_and_keys(browser, file):
     open_view(tab, 'Learning')
     differs(tab, lambda: on_slider(tab, 'step', 'Home'))
     differs(tab, lambda: (tab.get_by_role('button', name='play').click(), tab.wait_for_timeout(500)))
+    differs(tab, lambda: tab.get_by_label('and of', exact=True).select_option('again'))
     differs(tab, lambda: tab.get_by_label('below').select_option('loss terms'))
     open_view(tab, 'Ranking')
     differs(tab, lambda: on_slider(tab, 'alpha', 'Home'))
