@@ -35,6 +35,15 @@ def test_one_widget():
     assert isinstance(widget, ExplorerWidget) and widget.bundle['prompt'] == stub_result().prompt
     widget.close()
 
+def test_a_cell_that_runs_anew_closes_its_widgets(monkeypatch):
+    from regionedit.explorer import page as module
+    made = {}
+    for cell, run in (('a', 1), ('a', 1), ('b', 2), ('a', 3)):
+        monkeypatch.setattr(module, '_running', lambda: (cell, run))
+        made.setdefault((cell, run), []).append(stub_result().to_widget())
+    alive = {at: [w.comm is not None for w in widgets] for at, widgets in made.items()}
+    assert alive == {('a', 1): [False, False], ('b', 2): [True], ('a', 3): [True]}
+
 QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
          '--disable-background-networking', '--disable-component-update', '--disable-sync',
          '--disable-dev-shm-usage']
@@ -125,7 +134,7 @@ def test_hands_and_keys(browser, file):
     tab.keyboard.press('ArrowRight')
     tab.wait_for_timeout(100)
     assert tab.get_by_role('tab', name='Attention').get_attribute('aria-selected') == 'true'
-    differs(tab, lambda: tab.get_by_label('layer').select_option('1'))
+    differs(tab, lambda: tab.get_by_label('layer', exact=True).select_option('1'))
     differs(tab, lambda: tab.get_by_label('head', exact=True).first.select_option('0'))
     assert 'attention sink' in tab.locator('.rex-warn').inner_text()
     differs(tab, lambda: tab.get_by_label('scale').select_option('rank'))
