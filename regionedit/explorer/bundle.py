@@ -47,15 +47,18 @@ def _small(image: Image.Image, scale: float) -> Image.Image:
     if scale >= 1: return image
     return image.resize([max(1, round(s * scale)) for s in image.size], Image.LANCZOS)
 
-# %% ../../nbs/api/explorer/00_bundle.ipynb #e1d55ba5
-def _pictures(result: EditResult) -> dict:
+# %% ../../nbs/api/explorer/00_bundle.ipynb #82cd55ab
+def _pictures(result: EditResult, windows: bool) -> dict:
     "The input, and each distinct edit inside its box; boxes in pixels of the input."
     source = result.source_image
     scale, exact = SIDE / max(source.size), max(source.size) <= EXACT
     def shown(edit):
         box = [int(v) for v in edit.box]
         if edit.broken: return dict(box=box, picture=None)
-        return dict(box=box, picture=webp(_small(edit.paste(source).crop(box), scale), exact))
+        whole = dict(window=[int(v) for v in edit.window],
+                     crop=webp(edit.crop.convert('RGB'), exact=False)) if windows else {}
+        return dict(box=box, picture=webp(_small(edit.paste(source).crop(box), scale), exact),
+                    **whole)
     return dict(picture=webp(_small(source, scale), exact),
                 edits=[shown(e) for e in result.table.edits])
 
@@ -101,7 +104,7 @@ def _settings(config: Config) -> dict:
              'estimator', 'num_anchors', 'num_proposals')
     return {name: getattr(config, name) for name in names}
 
-# %% ../../nbs/api/explorer/00_bundle.ipynb #c9c3529c
+# %% ../../nbs/api/explorer/00_bundle.ipynb #afa45535
 def make_bundle(
     result: EditResult,
     layers: Optional[torch.Tensor] = None,  # (l h gh gw), of `attend_layers`
@@ -110,6 +113,7 @@ def make_bundle(
     truth: Optional[tuple] = None,          # XYXY: the true box, where it is known
     clip=None,                              # `regionedit.method.clip.Clip`, for the diagnosis
     notes: tuple = (),                      # sentences to be read before everything else
+    windows: bool = False,                  # also what the editor made around each box
 ) -> dict:                                  # of what JSON can hold
     "What the explorer shows of a result. Raises `ValueError`."
     check_result(result)
@@ -122,4 +126,5 @@ def make_bundle(
         size=list(result.source_image.size), config=_settings(result.config),
         seed=str(result.seed), num_edits=result.num_edits, seconds=dict(result.seconds),
         colours=list(COLOURS), attention=attention, runs=_runs(result, runs), painter=painted,
-        words=_words(result, truth, clip, notes), **_table(result), **_pictures(result))
+        words=_words(result, truth, clip, notes), **_table(result),
+        **_pictures(result, windows))

@@ -325,7 +325,7 @@ class Explorer {
     const first = this.t.candidates[0] ?? [0, 0];
     this.s = { k: first[0], m: first[1], curtain: .5, view: 'result', outline: true,
       term: 'loss', scale: 'linear', layer: -1, head: -1, patch: -1, run: Object.keys(this.t.runs)[0],
-      step: 0, whose: -1, against: '', curves: 'probabilities', w: weightsOf(bundle.config), how: 'learned',
+      step: 0, whose: -1, against: '', whole: false, curves: 'probabilities', w: weightsOf(bundle.config), how: 'learned',
       turned: 'alpha', painter: 0 };
     if (this.s.run) this.s.step = this.t.runs[this.s.run].steps - 1;
     this.build();
@@ -367,6 +367,12 @@ class Explorer {
       this.composed.set(n, made);
     }
     return this.composed.get(n);
+  }
+
+  whole(k, m) {                         // all that the editor made, the window around the box
+    const edit = this.b.edits[this.t.index[k * this.t.m + m]];
+    const crop = edit?.crop && this.picture(`w${this.t.index[k * this.t.m + m]}`, edit.crop);
+    return crop ? { crop, window: edit.window } : null;
   }
 
   colour(k) { return this.b.colours[k % this.b.colours.length]; }
@@ -614,6 +620,11 @@ class Explorer {
       ctx.restore();
     }
     const to = (px, py) => [px * width / w, py * height / hi];
+    const whole = s.view === 'regions' && s.whole && this.whole(s.k, s.m);
+    if (whole) {
+      const [x0, y0] = to(whole.window[0], whole.window[1]), [x1, y1] = to(whole.window[2], whole.window[3]);
+      ctx.drawImage(whole.crop, x0, y0, x1 - x0, y1 - y0);
+    }
     if (s.view === 'attention') this.overAttention(ctx, width, height);
     else if (s.view === 'learning') this.overLearning(ctx, to, edge, width, height);
     else {
@@ -827,6 +838,7 @@ class Explorer {
     const map = h('canvas', { class: 'rex-map', tabindex: 0, role: 'application' });
     const term = this.option('colour by', 'term', () => Object.keys(tableValues(this.t, this.s.w)).map(n => [n, n]));
     const bars = h('table', { class: 'rex-table rex-bars' });
+    const shown = this.b.edits.some(e => e.crop) ? this.option('edit', 'whole', () => [[false, 'in the picture'], [true, 'as the editor made it']]) : null;
     const geometry = () => { const left = 26, top = 18; return { left, top, cell: (map.clientWidth - left) / this.t.m, high: this.mapRow }; };
     map.addEventListener('click', e => {
       const { left, top, cell, high } = geometry();
@@ -839,14 +851,14 @@ class Explorer {
       e.preventDefault(); this.select(...to);
     });
     const draw = () => {
-      term.refresh();
+      term.refresh(); shown?.refresh();
       const values = tableValues(this.t, this.s.w);
       this.drawMap(map, values[this.s.term], this.s.term);
       this.drawBars(bars, values);
     };
     return { name: 'regions', title: 'Regions', draw, content: [
       h('p', { class: 'rex-ask' }, 'Which box, and what would the others have given?'),
-      h('div', { class: 'rex-row' }, term, h('button', { type: 'button', onclick: () => this.select(...this.bestEntry()) }, 'lowest loss')),
+      h('div', { class: 'rex-row' }, term, shown, h('button', { type: 'button', onclick: () => this.select(...this.bestEntry()) }, 'lowest loss')),
       h('div', {}, map), h('p', { class: 'rex-soft' }, 'Rows: anchors; columns: proposals, small to large. Tick: chosen for its anchor. Click, or walk with the arrow keys.'), bars] };
   }
 

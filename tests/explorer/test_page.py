@@ -71,7 +71,7 @@ def file(tmp_path_factory):
     layers = torch.rand(2, 3, *result.attention.shape)
     layers[0, 0, 2, 3] = 99.
     return result.to_html(tmp_path_factory.mktemp('page')/'edit.html', editor, layers=layers,
-                          runs={'again': result.trajectory}, painter=steps,
+                          runs={'again': result.trajectory}, painter=steps, windows=True,
                           notes=('The picture is outside the pocket world.',))
 
 HASH = """() => [...document.querySelectorAll('.rex canvas')].filter(c => c.offsetParent).map(
@@ -145,6 +145,7 @@ def test_hands_and_keys(browser, file):
     differs(tab, lambda: (grid.focus(), tab.keyboard.press('ArrowLeft' if 'proposal 4' in before else 'ArrowRight')))
     assert said() != before
     differs(tab, lambda: tab.get_by_label('colour by').select_option('clip'))
+    differs(tab, lambda: tab.get_by_label('edit', exact=True).select_option('as the editor made it'))
     open_view(tab, 'Learning')
     differs(tab, lambda: on_slider(tab, 'step', 'Home'))
     differs(tab, lambda: (tab.get_by_role('button', name='play').click(), tab.wait_for_timeout(500)))
@@ -174,4 +175,24 @@ def test_the_hosts_theme_wins(browser, file):
     tab.evaluate("document.documentElement.removeAttribute('data-theme'); document.body.dataset.jpThemeLight = 'false'")
     tab.wait_for_timeout(100)
     assert tab.locator('.rex').get_attribute('data-theme') == 'dark'
+    tab.close()
+
+@pytest.mark.slow
+def test_numbers_in_the_browser_are_pythons(browser, file):
+    "What stands on the page after a slider was moved is what Python ranks."
+    from regionedit.explorer.page import asset
+    tab = browser.new_page()
+    for seed in range(3):
+        result = stub_result(seed)
+        score = result.table.score(replace(result.config, alpha=1.5, beta=.5))
+        chosen = result.trajectory.chosen[-1]
+        # its trajectory is put together by hand: the page reads what was most probable
+        said = tab.evaluate("""async ([source, bundle]) => {
+            const m = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
+            const t = m.openTable(bundle);
+            return m.ranking(t, { ...m.weightsOf(bundle.config), alpha: 1.5, beta: .5 }, 'learned');
+        }""", [asset('explorer.js'), make_bundle(result)])
+        assert {(e['k'], e['m']) for e in said} == set(enumerate(chosen.tolist()))
+        for e in said: assert e['score'] == pytest.approx(float(score[e['k'], e['m']]), abs=1e-5)
+        assert [e['score'] for e in said] == sorted((e['score'] for e in said), reverse=True)
     tab.close()
