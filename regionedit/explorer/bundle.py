@@ -47,7 +47,7 @@ def _small(image: Image.Image, scale: float) -> Image.Image:
     if scale >= 1: return image
     return image.resize([max(1, round(s * scale)) for s in image.size], Image.LANCZOS)
 
-# %% ../../nbs/api/explorer/00_bundle.ipynb #82cd55ab
+# %% ../../nbs/api/explorer/00_bundle.ipynb #e8c777c1
 def _pictures(result: EditResult, windows: bool) -> dict:
     "The input, and each distinct edit inside its box; boxes in pixels of the input."
     source = result.source_image
@@ -56,7 +56,8 @@ def _pictures(result: EditResult, windows: bool) -> dict:
         box = [int(v) for v in edit.box]
         if edit.broken: return dict(box=box, picture=None)
         whole = dict(window=[int(v) for v in edit.window],
-                     crop=webp(edit.crop.convert('RGB'), exact=False)) if windows else {}
+                     crop=webp(_small(edit.crop.convert('RGB'), EXACT / max(edit.crop.size)),
+                               exact=False)) if windows else {}
         return dict(box=box, picture=webp(_small(edit.paste(source).crop(box), scale), exact),
                     **whole)
     return dict(picture=webp(_small(source, scale), exact),
@@ -104,7 +105,7 @@ def _settings(config: Config) -> dict:
              'estimator', 'num_anchors', 'num_proposals')
     return {name: getattr(config, name) for name in names}
 
-# %% ../../nbs/api/explorer/00_bundle.ipynb #afa45535
+# %% ../../nbs/api/explorer/00_bundle.ipynb #d440bfc5
 def make_bundle(
     result: EditResult,
     layers: Optional[torch.Tensor] = None,  # (l h gh gw), of `attend_layers`
@@ -113,7 +114,7 @@ def make_bundle(
     truth: Optional[tuple] = None,          # XYXY: the true box, where it is known
     clip=None,                              # `regionedit.method.clip.Clip`, for the diagnosis
     notes: tuple = (),                      # sentences to be read before everything else
-    windows: bool = False,                  # also what the editor made around each box
+    windows: bool = True,                   # also what the editor made around each box
 ) -> dict:                                  # of what JSON can hold
     "What the explorer shows of a result. Raises `ValueError`."
     check_result(result)
