@@ -52,7 +52,7 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["regionedit", "regionedit.*"]),
-    package_data={"regionedit": ["py.typed", "pocket/data/**", "pocket/models/**"]},
+    package_data={"regionedit": ["py.typed", "pocket/data/**", "pocket/models/**", "explorer/*.js", "explorer/*.css"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={

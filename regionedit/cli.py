@@ -75,6 +75,7 @@ def add_edit_command(commands):
     option(edit, 'prompt', help='the wanted result, such as "a doughnut"')
     add_model_options(edit)
     option(edit, 'out', default='regionedit-out', type=Path, help='folder for the results (default: regionedit-out)')
+    option(edit, 'html', type=Path, metavar='FILE', help='also write one page to walk through the edit, which needs no network')
     option(edit, 'json', action='store_true', help="print result.json on one line and nothing else")
     add_config_options(edit)
 
@@ -130,10 +131,14 @@ def command_edit(args) -> int:
     preset = find_preset(args)
     from regionedit.results.saved import check_target
     check_target(args.out)
+    if args.html:
+        from regionedit.explorer.page import check_page
+        check_page(args.html)
     from regionedit.models.pretrained import RegionEditor
     editor = RegionEditor.from_pretrained(preset, args.device, args.dtype, **dict(memory=args.memory) if args.memory else {})
     result = editor(image, prompt, source, progress=not args.json, **options)
     result.save(args.out)
+    if args.html: result.to_html(args.html, editor)
     if args.json: print(json.dumps(json.loads((args.out/'result.json').read_text())))
     else: print(f'"{source}" -> "{prompt}": box {result.box}, score {result.score:.3f}, {result.num_edits} edits in {result.seconds["total"]:.1f} s; see {args.out}/edit.png')
     return 0

@@ -147,6 +147,10 @@ def test_a_mistake_of_ours_is_not_hidden(edit, monkeypatch):
     monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', fail)
     with pytest.raises(ZeroDivisionError): edit()
 
+def test_a_page_needs_the_name_of_a_file(edit, calls, capsys, tmp_path):
+    assert 'expected the name of a file' in refused(edit('--html', str(tmp_path)), capsys)
+    assert calls == []
+
 def test_a_file_in_the_place_of_the_folder(edit, tmp_path, capsys):
     (tmp_path/'out').write_text('in the way')
     refused(edit(), capsys)

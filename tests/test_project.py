@@ -39,6 +39,7 @@ def test_the_wheel_carries_the_package_data(wheel):
             if p.is_file() and p.name[0] != '.'}
     assert {'regionedit/pocket/data/concepts.json', 'regionedit/pocket/data/noto.png'} <= data
     assert data - names == set()
+    assert {'regionedit/explorer/explorer.js', 'regionedit/explorer/explorer.css'} <= names
     assert {short(p) for p in MODULES} - names == set()
     assert 'regionedit/py.typed' in names and wheel.stat().st_size < 95e6
     assert {'LICENSE', 'NOTICE'} <= {Path(n).name for n in names if '.dist-info/' in n}
