@@ -230,15 +230,17 @@ class MaskGitEditor:
         if parts['vqvae'].config.get('force_upcast'): parts['vqvae'].float()
         return cls(**parts, **kwargs)
 
-    def pictures(self, tokens: torch.Tensor) -> torch.Tensor:
-        "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
-        unknown = tokens == self.scheduler.config.mask_token_id
-        pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0),
-                           self.windows_per_pass)
-        # infinity must not end as white
-        pixels = pixels.masked_fill(pixels.isinf(), math.nan).clamp(0, 1)
-        grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
-        return pixels.masked_fill(grey, .5)
+# %% ../../nbs/api/editors/03_maskgit.ipynb #a7c1e5d2
+@patch
+def pictures(self: MaskGitEditor, tokens: torch.Tensor) -> torch.Tensor:
+    "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
+    unknown = tokens == self.scheduler.config.mask_token_id
+    pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0),
+                       self.windows_per_pass)
+    # infinity must not end as white
+    pixels = pixels.masked_fill(pixels.isinf(), math.nan).clamp(0, 1)
+    grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
+    return pixels.masked_fill(grey, .5)
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #048af302
 @patch

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 import traitlets
 
 from ..method.core import check_out, write_whole
-from ..method.editor import working_copy
+from ..method.config import working_copy
 from ..method.result import EditResult
 from ..widgets.attention import attend_layers
 from .bundle import make_bundle
