@@ -59,6 +59,7 @@ def paste_edit(
     "Source with the edit inside the box; every pixel outside is the source's, bit for bit."
     scale = [edit.size[i] / (window[i + 2] - window[i]) for i in (0, 1)]
     part = [(v - window[i % 2]) * scale[i % 2] for i, v in enumerate(box)]
+    part = [min(max(v, 0), edit.size[i % 2]) for i, v in enumerate(part)]   # rounding
     inside = edit.resize((box[2] - box[0], box[3] - box[1]), Image.LANCZOS, box=part)
     result = source.copy()
     result.paste(inside, box[:2], patch_mask(patches, (0, 0, *inside.size), inside.size) if patches

@@ -264,7 +264,7 @@ def test_learning_again_asks_no_editor_and_finds_the_best(result):
 
 def test_with_the_vit_learning_again_is_learning_the_same(result):
     again = learn_again(result, 'exact', stub_vit())
-    assert torch.allclose(again.probabilities, result.trajectory.probabilities, atol=1e-5)
+    assert torch.allclose(again.probabilities, result.trajectory.probabilities, atol=.01)
 
 def test_the_buttons_add_runs_against_the_one_that_is_shown(result):
     player = LearningPlayer({'mine': result})
