@@ -205,7 +205,8 @@ def fill(self: DiffusionEditor, images, masks, prompt, seed=0, num_inference_ste
     holed, mask = hole_and_mask(pixels * 2 - 1, masks, noise.shape[2:])
     hole = in_passes(lambda x: encode(self.vae, x, posterior_noise), holed, count)
     def watched(i, t, latents):
-        return (told and told(self, i, t, dict(latents=latents)) or {}).get('latents', latents)
+        changed = {} if told is None else told(self, i, t, dict(latents=latents)) or {}
+        return changed.get('latents', latents)
     texts = embed(self.text_encoder, self.tokenizer, ['', prompt])
     latents = denoise(
         guided_noise(self.unet, texts, scale), self.scheduler, noise,

@@ -260,7 +260,7 @@ def fill(self: MaskGitEditor, images, masks, prompt, seed=0, num_inference_steps
     predict, odd = guided(self.transformer, texts, scale, self.size), torch.zeros_like(holes)
     def report(i, step):    # logits that are not numbers: the tokens drawn mean nothing
         odd.logical_or_(step.confidence.isnan())
-        if told: told(self, i, steps - 1 - i, vars(step))
+        if told is not None: told(self, i, steps - 1 - i, vars(step))
     tokens = fill_tokens(
         lambda t: in_passes(predict, t, count), tokens.masked_fill(holes, mask_token_id),
         mask_token_id, torch.Generator().manual_seed(seed), steps, self.schedule,

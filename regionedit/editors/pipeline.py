@@ -134,7 +134,7 @@ def fill(self: PipelineEditor, images, masks, prompt, seed=0, num_inference_step
     "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
     told, count, filled = callback_on_step_end, self.batch_size, []
     given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
-    if told: given['callback_on_step_end'] = lambda *step: told(*step) or {}
+    if told is not None: given['callback_on_step_end'] = lambda *step: told(*step) or {}
     call = self.call | {k: v for k, v in given.items() if v is not None}
     for start in range(0, len(images), count):      # the last pass is filled up, see `in_passes`
         part = [min(i, len(images) - 1) for i in range(start, start + count)]

@@ -163,7 +163,7 @@ def edit(
     state: str,         # of `state_of`, asked once a table
 ) -> tuple:             # of Edit, one a box, in order
     "Edits of distinct boxes, made only where the cache has none."
-    cache = EditCache() if task.callback else models.cache
+    cache = models.cache if task.callback is None else EditCache()
     key = edit_key(task, state)
     known = cache.look_up([(key, b) for b in boxes])
     missing = [b for b in boxes if (key, b) not in known]

@@ -114,3 +114,13 @@ def test_a_negative_prompt(folder, windows, count):
                     mask_image=masks[0], height=64, width=64, num_inference_steps=3,
                     generator=torch.Generator().manual_seed(0)).images[0]
     assert np.abs(np.asarray(less[0], int) - np.asarray(expected, int)).max() <= 1
+
+@pytest.mark.parametrize('kind', ['diffusion', 'pipeline'])
+def test_a_callback_that_is_an_empty_list_is_called(folder, windows, kind):
+    "What collects steps is false until it has one."
+    class Steps(list):
+        def __call__(self, editor, step, timestep, tensors): self.append(step); return tensors
+    steps, (images, masks) = Steps(), windows
+    load_editor(kind, folder).fill(images[:1], masks[:1], 'a cat', num_inference_steps=3,
+                                   callback_on_step_end=steps)
+    assert steps == [0, 1, 2]
