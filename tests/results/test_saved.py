@@ -367,7 +367,7 @@ def test_a_full_disk_leaves_the_old(result, tmp_path, monkeypatch):
     assert content(tmp_path) == before
 
 SAVER = """
-import sys; sys.path.insert(0, sys.argv[1])
+import sys; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/..']
 from stubs import stub_result
 from test_saved import small_result
 which = stub_result if sys.argv[3] == '0' else small_result
@@ -377,7 +377,7 @@ for i in range(12): which(int(sys.argv[3])).save(sys.argv[2])
 @pytest.mark.slow
 def test_two_processes_that_save_to_one_folder_take_turns(result, tmp_path):
     processes = [
-        subprocess.Popen([sys.executable, '-c', SAVER, str(Path(__file__).parents[1]),
+        subprocess.Popen([sys.executable, '-c', SAVER, str(Path(__file__).parent),
                           str(tmp_path/'out'), str(i)]) for i in range(2)]
     assert [p.wait() for p in processes] == [0, 0]
     stub_result(0).save(tmp_path/'0'); small_result(1).save(tmp_path/'1')
