@@ -153,14 +153,14 @@ def command_train(args) -> int:
     if not 0 <= args.keep < 1: raise ValueError(f'expected --keep from 0 to below 1, got {args.keep}; 0 keeps nothing of the weights begun with')
     if args.keep and not (args.start or args.resume): raise ValueError('expected --start with --keep, got none; say which weights are kept')
     check_out(args.out)
-    from regionedit.pocket.training import fit
+    from regionedit.pocket.training import train
     from regionedit.models.bundled import weights_folder
     module, recipe = RECIPES[args.model]
     recipe = getattr(import_module(f'regionedit.pocket.{module}'), recipe)(root=args.out)
     if args.lr: recipe.lr = args.lr
     if args.start and args.resume: raise ValueError('expected --start or --resume, got both; --resume goes on with what --start began')
     start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
-    card = fit(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep)
+    card = train(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep)
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
     return 0
 

@@ -9,7 +9,8 @@ os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 import pytest
 from hypothesis import settings
 
-settings.register_profile('fixed', derandomize=True, deadline=None, database=None)     # the same cases each time
+# the same cases each time
+settings.register_profile('fixed', derandomize=True, deadline=None, database=None)
 settings.load_profile('fixed')
 
 @pytest.fixture(scope='session')
@@ -27,7 +28,9 @@ def scene():
 def wheel(root, tmp_path_factory) -> Path:
     "A wheel of the package, built outside the tree."
     out = str(tmp_path_factory.mktemp('wheel'))
-    run = subprocess.run([sys.executable, 'setup.py', '-q', 'build', '--build-base', out, 'egg_info', '--egg-base', out,
-                          'bdist_wheel', '--compression', 'stored', '--bdist-dir', f'{out}/wheel', '--dist-dir', out], cwd=root, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, 'setup.py', '-q', 'build', '--build-base', out,
+                          'egg_info', '--egg-base', out, 'bdist_wheel', '--compression', 'stored',
+                          '--bdist-dir', f'{out}/wheel', '--dist-dir', out], cwd=root,
+                         capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return next(Path(out).glob('*.whl'))

@@ -218,7 +218,7 @@ def test_train_passes_on_what_it_is_told(monkeypatch, capsys, tmp_path):
     def fit(recipe, out, minutes, resume, start, keep):
         asked.append((type(recipe).__name__, recipe.root, recipe.lr, out, minutes, resume, start, keep))
         return dict(command='regionedit train', steps=3, held_out=dict(loss=.5))
-    monkeypatch.setattr('regionedit.pocket.training.fit', fit)
+    monkeypatch.setattr('regionedit.pocket.training.train', fit)
     assert main(['train', 'dino', '--minutes', '.5', '--resume', '--out', str(tmp_path)]) == 0
     assert main(['train', 'clip', '--out', str(tmp_path)]) == 0
     assert main(['train', 'diffusion', '--start', 'bundled', '--lr', '3e-4', '--keep', '.3', '--out', str(tmp_path)]) == 0
@@ -228,7 +228,7 @@ def test_train_passes_on_what_it_is_told(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize('arguments', [('dino', '--start', 'here', '--resume'), ('dino', '--minutes', '0'), ('dino', '--minutes', 'nan'), ('dino', '--minutes', '-3'), ('clip', '--lr', '0'), ('clip', '--lr', 'nan'), ('clip', '--keep', '1', '--start', 'bundled'), ('clip', '--keep', '.3'), ('gpt',), ()])
 def test_train_refuses(monkeypatch, capsys, tmp_path, arguments):
-    monkeypatch.setattr('regionedit.pocket.training.fit', lambda *a: pytest.fail('trained'))
+    monkeypatch.setattr('regionedit.pocket.training.train', lambda *a: pytest.fail('trained'))
     refused(main(['train', *arguments]), capsys)
 
 def test_resuming_nothing_is_one_line(capsys, tmp_path):

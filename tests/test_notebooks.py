@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 
 NBS = Path(__file__).parent.parent / 'nbs'
-PAGES = sorted(p.relative_to(NBS).as_posix() for p in NBS.rglob('*.ipynb') if not any(part[0] in '._' for part in p.relative_to(NBS).parts))
+PAGES = sorted(p.relative_to(NBS).as_posix() for p in NBS.rglob('*.ipynb')
+               if not any(part[0] in '._' for part in p.relative_to(NBS).parts))
 SKIP = ('#| eval: false', '#| notest', '#|notest', '#|eval: false')
 
 def shown_only(cell) -> bool:
     "Is this a cell that is shown and not run?"
-    return cell.cell_type == 'code' and any(line.strip() in SKIP for line in cell.source.splitlines())
+    return cell.cell_type == 'code' and any(line.strip() in SKIP
+                                            for line in cell.source.splitlines())
 
 @pytest.mark.slow
 @pytest.mark.parametrize('page', PAGES)
@@ -19,6 +21,8 @@ def test_page_runs(page, monkeypatch):
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
     notebook = nbformat.read(NBS/page, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if not shown_only(cell)]
-    client = nbclient.NotebookClient(notebook, timeout=900, kernel_name='python3', resources={'metadata': {'path': str((NBS/page).parent)}})
+    client = nbclient.NotebookClient(notebook, timeout=900, kernel_name='python3',
+                                     resources={'metadata': {'path': str((NBS/page).parent)}})
     client.execute()
-    assert [o for cell in notebook.cells for o in cell.get('outputs', []) if o.output_type == 'error'] == []
+    assert [o for cell in notebook.cells for o in cell.get('outputs', []) if o.output_type
+            == 'error'] == []

@@ -1,5 +1,6 @@
 "The house: rooms stand one above the other, and a line of code opens doors downwards only."
 import ast
+import re
 from collections import Counter, defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, API = ROOT/'regionedit', ROOT/'nbs'/'api'
 
-# From the ground up. A module imports from its own room and from those below; `method` is the paper and knows nothing of the rest.
-ROOMS = ['method', 'editors', 'models', 'results', 'batch', 'plots', 'study', 'widgets', 'pocket', 'bench', 'course', 'cli', '']
+# From the ground up. A module imports from its own room and from those below; `method` is the paper
+# and knows nothing of the rest.
+ROOMS = ['method', 'editors', 'models', 'results', 'batch', 'plots', 'study', 'widgets', 'pocket',
+         'bench', 'course', 'cli', '']
 MOST_MODULES, LONGEST = 75, 100
-LONG_LINES_TODAY, TWICE_TODAY, MODULES_TODAY = 1432, 25, 95       # a ratchet: these only go down
+LONG_LINES_TODAY, TWICE_TODAY, MODULES_TODAY = 966, 18, 92       # a ratchet: these only go down
 
 FILES = sorted(p for p in PACKAGE.rglob('*.py') if p.name != '_modidx.py')
 
@@ -24,8 +27,10 @@ def name_of(path: Path) -> str:
 SOURCES = {name_of(p): p.read_text(encoding='utf8') for p in FILES}
 IS_ROOM = {name_of(p) for p in FILES if p.name == '__init__.py'}
 
-def doors(source: str, module: str, is_room: bool = False, known=SOURCES) -> set:     # names of modules
-    "What a source imports of the package, wherever the import stands: also in functions, also by a text given to import_module."
+def doors(source: str, module: str, is_room: bool = False,
+          known=SOURCES) -> set:  # names of modules
+    """What a source imports of the package, wherever the import stands: also in functions, also by
+    a text given to import_module."""
     package, found = [*filter(None, module.split('.'))], set()
     if not is_room: package = package[:-1]
     def add(whole, *names):
@@ -38,13 +43,18 @@ def doors(source: str, module: str, is_room: bool = False, known=SOURCES) -> set
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for a in node.names:
-                if a.name != 'regionedit': add(a.name)              # alone it is asked for its folder, nothing else
+                # alone it is asked for its folder, nothing else
+                if a.name != 'regionedit': add(a.name)
         elif isinstance(node, ast.ImportFrom):
             base = ['regionedit', *package[:len(package) - node.level + 1]] if node.level else []
-            add('.'.join(base + ([node.module] if node.module else [])), *(a.name for a in node.names))
-        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', getattr(node.func, 'id', '')) in ('import_module', '__import__'):
+            add('.'.join(base + ([node.module] if node.module else [])),
+                *(a.name for a in node.names))
+        elif (isinstance(node, ast.Call)
+              and getattr(node.func, 'attr', getattr(node.func, 'id', '')) in (
+                  'import_module', '__import__')):
             for part in ast.walk(node):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str): add(part.value.rstrip('.'))
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    add(part.value.rstrip('.'))
     return found - {module}
 
 ARROWS = {name: doors(source, name, name in IS_ROOM) for name, source in SOURCES.items()}
@@ -53,10 +63,16 @@ def floor(module: str) -> int: return ROOMS.index(module.split('.')[0])
 
 def test_doors_by_hand():
     known = {'', 'method', 'method.masks', 'method.core', 'models.hub', 'cli'}
-    source = 'import torch, regionedit.method.masks\nfrom regionedit import cli\nimport regionedit\nfrom regionedit import __version__\ndef f():\n    from ..models.hub import y\n    from . import core'
-    assert doors(source, 'method.edits', known=known) == {'method.masks', 'cli', 'models.hub', 'method.core'}
+    source = (
+        'import torch, regionedit.method.masks\nfrom regionedit import cli\nimport regionedit\nfrom'
+        ' regionedit import __version__\ndef f():\n    from ..models.hub import y\n    from .'
+        ' import core'
+    )
+    assert doors(source, 'method.edits', known=known) == {'method.masks', 'cli', 'models.hub',
+                                                          'method.core'}
     assert doors('from regionedit import RegionEditor', 'batch.run', known=known) == {''}
-    assert doors('from importlib import import_module\nimport_module("regionedit.cli")', 'method.edits', known=known) == {'cli'}
+    assert doors('from importlib import import_module\nimport_module("regionedit.cli")',
+                 'method.edits', known=known) == {'cli'}
     assert doors('from .masks import x', 'method', is_room=True, known=known) == {'method.masks'}
 
 @pytest.mark.parametrize('module', sorted(SOURCES))
@@ -77,15 +93,18 @@ def test_pages_are_numbered_in_reading_order(room):
     number = pages(room)
     assert sorted(number.values()) == list(range(len(number))), 'each number once, from 00'
     assert set(number) == {m for m in SOURCES if m.startswith(f'{room}.')}
-    assert [(m, other) for m in number for other in ARROWS[m] if number.get(other, -1) > number[m]] == [], 'a page builds on those before it'
+    assert [(m, other) for m in number for other in ARROWS[m]
+            if number.get(other, -1) > number[m]] == [], 'a page builds on those before it'
 
 def test_the_house_is_small(): assert len(SOURCES) <= max(MOST_MODULES, MODULES_TODAY)
 
 def public(source: str) -> list:
-    "Functions and classes that a module defines for others; what fastcore's `patch` joins to a class has that class's name."
+    """Functions and classes that a module defines for others; what fastcore's `patch` joins to a
+    class has that class's name."""
     kinds = (ast.FunctionDef, ast.ClassDef)
     def joined(node): return any('patch' in ast.unparse(d) for d in node.decorator_list)
-    return [n.name for n in ast.parse(source).body if isinstance(n, kinds) and n.name[0] != '_' and not joined(n)]
+    return [n.name for n in ast.parse(source).body if isinstance(n, kinds) and n.name[0] != '_'
+            and not joined(n)]
 
 def test_one_name_one_meaning():
     places = defaultdict(list)
@@ -94,6 +113,13 @@ def test_one_name_one_meaning():
     twice = {name: modules for name, modules in places.items() if len(modules) > 1}
     assert len(twice) <= TWICE_TODAY, twice
 
+def long_lines(source: str) -> int:
+    """Lines that the site would cut; the list of names in a module's head is nbdev's own, and not
+    shown."""
+    head = re.sub(r"^__all__ = \[.*?\]$", '', source, flags=re.M | re.S)
+    return sum(len(line) > LONGEST for line in head.splitlines())
+
 def test_lines_fit_the_page():
-    long = Counter({module: count for module, source in SOURCES.items() if (count := sum(len(line) > LONGEST for line in source.splitlines()))})
+    long = Counter({module: count for module, source in SOURCES.items()
+                    if (count := long_lines(source))})
     assert long.total() <= LONG_LINES_TODAY, long.most_common()

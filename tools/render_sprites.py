@@ -21,13 +21,18 @@ def svg(pack: dict, icon: str) -> str:
     "The icon as a complete SVG document."
     body = pack["icons"][icon]
     w, h = (body.get(k, pack.get(k, 16)) for k in ("width", "height"))
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{CELL}" height="{CELL}">{body["body"]}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{CELL}"'
+        f' height="{CELL}">{body["body"]}</svg>'
+    )
 
 
 def render(pack: dict, icon: str) -> Image.Image:
     "One icon, cropped to what is drawn and scaled so that its longer side fills the cell."
     import resvg_py
-    big = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg(pack, icon), width=2 * CELL, height=2 * CELL))))
+    big = Image.open(
+        io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg(pack, icon), width=2 * CELL,
+                                               height=2 * CELL))))
     drawn = big.convert("RGBA").crop(big.getchannel("A").point(lambda a: 255 * (a > 16)).getbbox())
     scale = CELL / max(drawn.size)
     return drawn.resize([max(1, round(s * scale)) for s in drawn.size], Image.LANCZOS)

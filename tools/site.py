@@ -11,12 +11,14 @@ FATAL = ('broken link', 'unknown key')      # the rest is what Quarto can do and
 
 def smalldocs(command: str, folder: Path) -> list:
     "Lines that a command of smalldocs prints."
-    run = subprocess.run([str(Path(sys.executable).parent/'smalldocs'), command, str(folder)], capture_output=True, text=True)
+    run = subprocess.run([str(Path(sys.executable).parent/'smalldocs'), command, str(folder)],
+                         capture_output=True, text=True)
     return (run.stdout + run.stderr).splitlines()
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--serve', action='store_true', help='show the site on http://localhost:3000')
+    parser.add_argument('--serve', action='store_true',
+                        help='show the site on http://localhost:3000')
     serve = parser.parse_args().serve
     from nbdev.serve import proc_nbs
     folder = Path(proc_nbs(path=str(ROOT/'nbs'), n_workers=0, force=True))
@@ -24,7 +26,9 @@ def main() -> int:
     print(*smalldocs('render', folder)[-3:], *faults, sep='\n')
     pages = sorted(folder.rglob('_docs/**/*.html'))
     print(f'{len(pages)} pages in {folder}/_docs, {len(faults)} faults')
-    if serve: subprocess.run([sys.executable, '-m', 'http.server', '3000', '--directory', str(folder/'_docs')])
+    if serve:
+        subprocess.run([sys.executable, '-m', 'http.server', '3000', '--directory',
+                        str(folder/'_docs')])
     return 1 if faults or not pages else 0
 
 if __name__ == '__main__': sys.exit(main())

@@ -18,17 +18,23 @@ ROOT = Path(__file__).resolve().parent.parent
 COURSE, STATE = ROOT/'nbs'/'course', ROOT/'build'/'stamp_lessons.json'
 STAMP = '*Run time and memory:'
 VIEW = 'application/vnd.jupyter.widget-view+json'
-PEAK = "import resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
+PEAK = (
+    "import resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if"
+    " sys.platform == 'darwin' else 1024))"
+)
 
 def find_pages(paths: list) -> list:
     "Notebooks named, or below a folder named."
-    found = [p for path in paths for p in (sorted(path.rglob('*.ipynb')) if path.is_dir() else [path])]
+    found = [p for path in paths
+             for p in (sorted(path.rglob('*.ipynb')) if path.is_dir() else [path])]
     return [p.resolve() for p in found if '.ipynb_checkpoints' not in p.parts]
 
 def execute(notebook, folder: Path, timeout: int) -> tuple:
     "Run all cells in a new process; seconds of the cells, and peak resident bytes of the process."
     import nbclient, nbformat
-    client = nbclient.NotebookClient(notebook, timeout=timeout, startup_timeout=300, kernel_name='python3', store_widget_state=False, resources={'metadata': {'path': str(folder)}})
+    client = nbclient.NotebookClient(notebook, timeout=timeout, startup_timeout=300,
+                                     kernel_name='python3', store_widget_state=False,
+                                     resources={'metadata': {'path': str(folder)}})
     with client.setup_kernel():
         start = time.perf_counter()
         for i, cell in enumerate(notebook.cells): client.execute_cell(cell, i)
@@ -42,7 +48,8 @@ def smaller(png: str) -> str:
     "A picture in base64 with a palette of 256 colours, if that is smaller."
     from PIL import Image
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
-    if image.mode == 'RGBA': image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+    if image.mode == 'RGBA':
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
     rare_colours_too = dict(method=Image.Quantize.MAXCOVERAGE, kmeans=1)
     image.convert('RGB').quantize(256, **rare_colours_too).save(buffer, 'PNG', optimize=True)
     packed = base64.b64encode(buffer.getvalue()).decode()
@@ -52,19 +59,26 @@ def tidy(notebook):
     "Outputs as they are stored."
     for cell in notebook.cells:
         if cell.cell_type != 'code': continue
-        cell.outputs = [o for o in cell.outputs if o.get('data', {}).pop(VIEW, None) is None or 'picture()' in o.data.get('text/plain', '')]
+        cell.outputs = [o for o in cell.outputs if o.get('data', {}).pop(VIEW, None) is None
+                        or 'picture()' in o.data.get('text/plain', '')]
         for o in cell.outputs:
             if 'image/png' not in o.get('data', {}): continue
             o.data['image/png'] = smaller(o.data['image/png'])
             o.data.pop('image/jpeg', None)      # the same picture once more
 
 def stamp(notebook, seconds: float, peak: int):
-    "Replace the line of the first cell that says what a lesson needs. Raises `ValueError` if there is none."
+    """Replace the line of the first cell that says what a lesson needs. Raises `ValueError` if
+    there is none."""
     head = notebook.cells[0]
     lines = head.source.split('\n')
     places = [i for i, line in enumerate(lines) if line.startswith(STAMP)]
-    if len(places) != 1: raise ValueError(f'expected one line that begins with {STAMP!r} in the first cell, got {len(places)}')
-    lines[places[0]] = f'{STAMP} {seconds:.0f} s and {peak / 1e9:.1f} GB on {os.cpu_count()} cores of a plain {platform.machine()} machine, without a GPU ({date.today()}).*'
+    if len(places) != 1:
+        raise ValueError(f'expected one line that begins with {STAMP!r} in the first cell, '
+                         f'got {len(places)}')
+    lines[places[0]] = (
+        f'{STAMP} {seconds:.0f} s and {peak / 1e9:.1f} GB on {os.cpu_count()} cores of a plain'
+        f' {platform.machine()} machine, without a GPU ({date.today()}).*'
+    )
     head.source = '\n'.join(lines)
 
 def refresh(page: Path, timeout: int) -> str:
@@ -81,19 +95,24 @@ def refresh(page: Path, timeout: int) -> str:
     os.replace(partial, page)
     nbdev_clean(str(page))
     size, budget = page.stat().st_size / 1024, 150 if ROOT/'nbs'/'api' in page.parents else 600
-    return f'{seconds:6.1f} s {peak / 1e9:5.2f} GB {size:5.0f} KB' + (f', more than the {budget} KB a page may weigh' if size > budget else '')
+    return (f'{seconds:6.1f} s {peak / 1e9:5.2f} GB {size:5.0f} KB'
+            + (f', more than the {budget} KB a page may weigh' if size > budget else ''))
 
 def digest(page: Path) -> str: return hashlib.sha256(page.read_bytes()).hexdigest()
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--pages', nargs='+', type=Path, default=[COURSE], help='notebooks or folders (default: nbs/course)')
+    parser.add_argument('--pages', nargs='+', type=Path, default=[COURSE],
+                        help='notebooks or folders (default: nbs/course)')
     parser.add_argument('--resume', action='store_true', help='skip what the last round has done')
-    parser.add_argument('--timeout', type=int, default=900, help='seconds a cell may take (default: 900)')
+    parser.add_argument('--timeout', type=int, default=900,
+                        help='seconds a cell may take (default: 900)')
     args = parser.parse_args()
     pages = find_pages(args.pages)
-    os.environ.update(IN_TEST='1', MPLBACKEND='module://matplotlib_inline.backend_inline', HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
-    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+    os.environ.update(IN_TEST='1', MPLBACKEND='module://matplotlib_inline.backend_inline',
+                      HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
+    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None,
+                                                      (str(ROOT), os.environ.get('PYTHONPATH'))))
     done = json.loads(STATE.read_text()) if args.resume and STATE.exists() else {}
     os.chdir(ROOT)      # where nbdev finds its settings
     failed = []

@@ -13,7 +13,7 @@ from typing import Callable
 import numpy as np
 import torch
 
-from ..method.anchors import spread_anchors
+from ..method.regions import spread_anchors
 from ..method.attention import attend
 from .book import FACTS, TEMPLATES
 from .intervals import bootstrap, bootstrap_means

@@ -13,7 +13,7 @@ import time
 import torch
 from PIL import Image
 
-from ..method.anchors import choose_anchors
+from ..method.regions import choose_anchors
 from ..method.attention import attend
 from ..method.config import Config
 from ..method.edits import Edit

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..method.anchors import choose_anchors
+from ..method.regions import choose_anchors
 from ..method.attention import attend
 from .metrics import outside, psnr
 from .rows import FIRST, Case, draw_case, on_named
@@ -25,7 +25,7 @@ from ..method.learner import learn
 from ..method.losses import direction_loss
 from ..pocket.judge import names_of
 from ..pocket.recogniser import recognise
-from ..method.proposals import RegionGenerator, proposal_sizes, propose, roi_features
+from ..method.regions import RegionGenerator, proposal_sizes, propose, roi_features
 from ..method.table import TERMS, EditTable, distinct, fill_table
 
 # %% ../../nbs/api/bench/08_book.ipynb #2150a599

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from .intervals import bootstrap_means
 from .rows import on_named
-from ..method.anchors import choose_anchors
+from ..method.regions import choose_anchors
 from ..method.attention import attend
 from ..method.core import box_iou
 from ..method.edits import edit_boxes
@@ -26,7 +26,7 @@ from ..pocket.judge import another, names_of
 from ..pocket.recogniser import recognise
 from ..pocket.rgn import oracle_edits, wanted
 from ..pocket.scenes import SEEDS, article, draw_scene
-from ..method.proposals import proposal_sizes, propose
+from ..method.regions import proposal_sizes, propose
 from ..method.ranking import source_evidence
 from ..method.table import distinct, measure
 

@@ -22,20 +22,26 @@ def lessons() -> list:      # of Path, in the order in which they are read
     "The notebooks of the course. Raises `FileNotFoundError` if the package has lost them."
     for folder in (_PACKAGE/'course_data', _PACKAGE.parent/'nbs'/'course'):
         if found := sorted(folder.glob('[0-9]*.ipynb')): return found
-    raise FileNotFoundError(f'expected the lessons of the course in {shown(str(_PACKAGE/"course_data"))}, found none; reinstall regionedit')
+    raise FileNotFoundError('expected the lessons of the course in '
+                            f'{shown(str(_PACKAGE/"course_data"))}, found none; '
+                            'reinstall regionedit')
 
 # %% ../../nbs/api/course/00_lab.ipynb #2e49790c
-BEGIN, END, STUB = '### BEGIN SOLUTION', '### END SOLUTION', "raise NotImplementedError('your turn')"
+BEGIN, END, STUB = ('### BEGIN SOLUTION', '### END SOLUTION',
+                    "raise NotImplementedError('your turn')")
 
 def student_source(
     source: str,        # of a code cell
 ) -> str:
-    "The cell with each solution replaced by `STUB`. Raises `ValueError` if the marks are not in pairs."
+    """The cell with each solution replaced by `STUB`. Raises `ValueError` if the marks are not in
+    pairs."""
     lines, inside = [], False
     for line in source.split('\n'):
         mark = line.strip()
         if mark in (BEGIN, END):
-            if (mark == END) != inside: raise ValueError(f'expected {BEGIN} and {END} in turns, got {mark} in {shown(source)}')
+            if (mark == END) != inside:
+                raise ValueError(f'expected {BEGIN} and {END} in turns, got {mark} in '
+                                 f'{shown(source)}')
             inside = not inside
             if inside: lines.append(line[:line.index('#')] + STUB)
         elif not inside: lines.append(line)
@@ -50,12 +56,14 @@ def is_exercise(cell) -> bool:
 def student_copy(
     notebook,       # as `nbformat.read` gives it
 ):                  # another one
-    "A notebook without its solutions and without what they printed; every other output stays. Raises `ValueError`."
+    """A notebook without its solutions and without what they printed; every other output stays.
+    Raises `ValueError`."""
     notebook = deepcopy(notebook)
     for cell in notebook['cells']:
         if cell['cell_type'] != 'code': continue
         stub = student_source(cell['source'])
-        if is_exercise(cell) or stub != cell['source']: cell.update(source=stub, outputs=[], execution_count=None)
+        if is_exercise(cell) or stub != cell['source']:
+            cell.update(source=stub, outputs=[], execution_count=None)
     return notebook
 
 # %% ../../nbs/api/course/00_lab.ipynb #e1fd833b
@@ -99,7 +107,8 @@ def copy_course(
     for path in lessons():
         (text, notebook), target = _lesson(path, student), folder/path.name
         there = target.read_text(encoding='utf8', errors='replace') if target.exists() else None
-        if there not in (None, text) and note.get(path.name) != _digest(there): kept.append(path.name); continue
+        if there not in (None, text) and note.get(path.name) != _digest(there):
+            kept.append(path.name); continue
         if there != text: target.write_text(text, encoding='utf8', newline='\n')
         notary.sign(notebook)
         note[path.name] = _digest(text)
@@ -114,8 +123,12 @@ def start_lab(
 ):
     "Start JupyterLab; ends when it is stopped. Raises `ValueError` if it is not installed."
     try: from jupyterlab.labapp import main
-    except ImportError: raise ValueError(f'expected JupyterLab, it is not installed; run `pip install jupyterlab`, or open {page} in another notebook program') from None
-    where = f'--ServerApp.root_dir={page.parent.resolve()}', f'--LabApp.default_url=/lab/tree/{page.name}'      # so that the address printed is the page's too
+    except ImportError:
+        raise ValueError('expected JupyterLab, it is not installed; run `pip install jupyterlab`, '
+                         f'or open {page} in another notebook program') from None
+    # so that the address printed is the page's too
+    where = (f'--ServerApp.root_dir={page.parent.resolve()}',
+             f'--LabApp.default_url=/lab/tree/{page.name}')
     main([*where, *([] if browser else ['--no-browser']), *shlex.split(more)])
 
 def add_lab_command(
@@ -123,18 +136,24 @@ def add_lab_command(
     option: Callable,   # `regionedit.cli.option`
 ):
     "Add `lab` to the command line."
-    lab = commands.add_parser('lab', help='the course, in JupyterLab', description='Copy the course to a folder and start JupyterLab on its first lesson. What you have changed there is kept.')
-    lab.add_argument('folder', nargs='?', metavar='FOLDER', type=Path, default=Path('regionedit-course'), help='where to work (default: regionedit-course)')
+    lab = commands.add_parser('lab', help='the course, in JupyterLab',
+                              description='Copy the course to a folder and start JupyterLab on its '
+                                          'first lesson. What you have changed there is kept.')
+    lab.add_argument('folder', nargs='?', metavar='FOLDER', type=Path,
+                     default=Path('regionedit-course'),
+                     help='where to work (default: regionedit-course)')
     option(lab, 'student', action='store_true', help='leave out the solutions of the exercises')
     option(lab, 'no-browser', action='store_true', help='start JupyterLab and open no browser')
     option(lab, 'no-start', action='store_true', help='copy only')
-    option(lab, 'jupyter', default='', metavar='ARGUMENTS', help='passed on to JupyterLab, such as --jupyter="--port 8890"')
+    option(lab, 'jupyter', default='', metavar='ARGUMENTS',
+           help='passed on to JupyterLab, such as --jupyter="--port 8890"')
 
 # %% ../../nbs/api/course/00_lab.ipynb #53c12103
 def command_lab(args) -> int:
     "`regionedit lab`."
     kept, count = copy_course(args.folder, args.student), len(lessons())
-    print(f'{count - len(kept)} of {count} lessons copied to {args.folder}' + (f'; kept as you left them: {", ".join(kept)}' if kept else ''), file=sys.stderr)
+    print(f'{count - len(kept)} of {count} lessons copied to {args.folder}'
+          + (f'; kept as you left them: {", ".join(kept)}' if kept else ''), file=sys.stderr)
     first = args.folder/lessons()[0].name
     if args.no_start: print(f'jupyter lab {shlex.quote(str(first))}')
     else: start_lab(first, not args.no_browser, args.jupyter)

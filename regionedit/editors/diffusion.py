@@ -16,15 +16,18 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..method.core import to_images, to_tensor
-from .autoencoder import PatchAutoencoder
+from .codes import PatchAutoencoder
 from ..method.edits import register_editor
 from .loading import load_part
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #44fee7c4
-def _moments(vae) -> tuple:     # mean (1 c 1 1) and standard deviation (1 c 1 1) that bring latents to about unit variance
+def _moments(
+    # mean (1 c 1 1) and standard deviation (1 c 1 1) that bring latents to about unit variance
+    vae) -> tuple:
     "Latent normalisation as the autoencoder's configuration gives it."
     if vae.config.latents_mean is None: return 0., 1 / vae.config.scaling_factor
-    return tuple(torch.tensor(v, device=vae.device).view(1, -1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
+    return tuple(torch.tensor(v, device=vae.device).view(1, -1, 1, 1)
+                 for v in (vae.config.latents_mean, vae.config.latents_std))
 
 def pixels_per_latent(vae) -> int:
     "Side of the square of pixels that one latent cell stands for."
@@ -33,12 +36,14 @@ def pixels_per_latent(vae) -> int:
 def encode(
     vae,
     pixels: torch.Tensor,               # (n 3 H W) float, -1..1
-    noise: Optional[torch.Tensor] = None,   # (1 c h w) for a sample of the posterior; None takes its mean
+    # (1 c h w) for a sample of the posterior; None takes its mean
+    noise: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:                      # (n c h w) float32, about unit variance
     "Pixels to normalised latents."
     posterior = vae.encode(pixels.to(vae.dtype)).latent_dist
     mean, std = _moments(vae)
-    latents = posterior.mean if noise is None else posterior.mean + posterior.std * noise.to(vae.dtype)
+    latents = (posterior.mean if noise is None else posterior.mean + posterior.std
+               * noise.to(vae.dtype))
     return (latents.float() - mean) / std
 
 def decode(
@@ -63,7 +68,8 @@ def embed(
     texts: list,            # of str
 ) -> torch.Tensor:          # (n l d): one vector a token
     "Texts for cross-attention; longer texts than the model's context are cut."
-    tokens = tokenizer(texts, padding='max_length', max_length=tokenizer.model_max_length, truncation=True, return_tensors='pt')
+    tokens = tokenizer(texts, padding='max_length', max_length=tokenizer.model_max_length,
+                       truncation=True, return_tensors='pt')
     return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #8a3d82ba
@@ -85,19 +91,23 @@ def denoise(
     fixed = torch.cat([mask, hole], 1).repeat(2, 1, 1, 1)
     for i, t in enumerate(scheduler.timesteps):
         noisy = scheduler.scale_model_input(latents.repeat(2, 1, 1, 1), t)
-        free, told = unet(torch.cat([noisy, fixed], 1).to(unet.dtype), t, encoder_hidden_states=context).sample.float().chunk(2)
+        free, told = unet(torch.cat([noisy, fixed], 1).to(unet.dtype), t,
+                          encoder_hidden_states=context).sample.float().chunk(2)
         latents = scheduler.step(free + guidance_scale * (told - free), t, latents).prev_sample
         if callback: callback(i, t, latents)
     return latents
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #bbd41659
-_PARTS = dict(vae='AutoencoderKL', unet='UNet2DConditionModel', scheduler='DDIMScheduler', text_encoder='CLIPTextModel', tokenizer='CLIPTokenizer')
+_PARTS = dict(vae='AutoencoderKL', unet='UNet2DConditionModel', scheduler='DDIMScheduler',
+              text_encoder='CLIPTextModel', tokenizer='CLIPTokenizer')
 
 def _part_class(folder: Path, part: str):
     "The class of a component; the configuration says whether an autoencoder is of our making."
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
-    ours = part == 'vae' and (folder/'config.json').is_file() and json.loads((folder/'config.json').read_text())['_class_name'] == PatchAutoencoder.__name__
+    ours = (part == 'vae' and (folder/'config.json').is_file()
+            and json.loads((folder/'config.json').read_text())[
+                '_class_name'] == PatchAutoencoder.__name__)
     return PatchAutoencoder if ours else getattr(diffusers, _PARTS[part])
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #4aaff134
@@ -111,37 +121,50 @@ class DiffusionEditor:
         num_inference_steps: int = 50,      # used when `fill` is given None
         guidance_scale: float = 7.5,        # used when `fill` is given None
     ):
-        self.vae, self.unet, self.text_encoder, self.tokenizer, self.scheduler = vae, unet, text_encoder, tokenizer, scheduler
+        self.vae, self.unet, self.text_encoder, self.tokenizer, self.scheduler = (
+            vae, unet, text_encoder, tokenizer, scheduler)
         self.num_inference_steps, self.guidance_scale = num_inference_steps, guidance_scale
         self.size = unet.config.sample_size * pixels_per_latent(vae)
-        self.config = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, dtype=str(unet.dtype),
-                           scheduler=type(scheduler).__name__, unet_parameters=sum(p.numel() for p in unet.parameters()))
+        self.config = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
+                           dtype=str(unet.dtype), scheduler=type(scheduler).__name__,
+                           unet_parameters=sum(p.numel() for p in unet.parameters()))
 
     @classmethod
-    def from_pretrained(cls, folder: Path, device: str = 'cpu', dtype: torch.dtype = torch.float32, variant: Optional[str] = None, **kwargs) -> 'DiffusionEditor':
+    def from_pretrained(cls, folder: Path, device: str = 'cpu', dtype: torch.dtype = torch.float32,
+                        variant: Optional[str] = None, **kwargs) -> 'DiffusionEditor':
         "Load a checkpoint in diffusers' layout from a folder. Raises `ModelNotAvailable`."
-        return cls(**{part: load_part(Path(folder), part, _part_class(Path(folder)/part, part), dtype, device, variant) for part in _PARTS}, **kwargs)
+        return cls(
+            **{part: load_part(Path(folder), part, _part_class(Path(folder)/part, part), dtype,
+                               device, variant) for part in _PARTS}, **kwargs)
 
-    def start(self, seed: int, count: int) -> tuple:    # noise (count c h w), posterior noise (1 c h w)
+    def start(self, seed: int,
+              count: int) -> tuple:  # noise (count c h w), posterior noise (1 c h w)
         "The noise of a seed, the same for every window."
         side, channels = self.unet.config.sample_size, self.unet.config.out_channels
-        generator = torch.Generator().manual_seed(seed)     # on the CPU, so that every device gets the same numbers
-        first, second = (torch.randn((1, channels, side, side), generator=generator).to(self.unet.device) for _ in range(2))
+        # on the CPU, so that every device gets the same numbers
+        generator = torch.Generator().manual_seed(seed)
+        first, second = (torch.randn((1, channels, side, side),
+                                     generator=generator).to(self.unet.device) for _ in range(2))
         return first.expand(count, -1, -1, -1), second
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #71fc6a54
 @torch.no_grad()
-def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None, callback_on_step_end=None):
+def _fill(self, images, masks, prompt, seed=0, num_inference_steps=None, guidance_scale=None,
+          callback_on_step_end=None):
     "Paint into the masks what the prompt says; see `regionedit.method.edits.Editor`."
     steps = self.num_inference_steps if num_inference_steps is None else num_inference_steps
     scale = self.guidance_scale if guidance_scale is None else guidance_scale
     noise, posterior_noise = self.start(seed, len(images))
     pixels = torch.stack([to_tensor(im) for im in images]).to(noise) * 2 - 1
-    masks = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks]).to(noise)
+    masks = torch.stack([torch.from_numpy(np.array(m, np.float32))[None] / 255 for m in masks]).to(
+        noise)
     holed, mask = hole_and_mask(pixels, masks, noise.shape[2:])
-    callback = None if callback_on_step_end is None else (lambda i, t, z: callback_on_step_end(self, i, t, dict(latents=z)))
-    latents = denoise(self.unet, self.scheduler, noise, mask, encode(self.vae, holed, posterior_noise),
-                      embed(self.text_encoder, self.tokenizer, ['', prompt]), steps, scale, callback)
+    callback = (None if callback_on_step_end is None
+                else (lambda i, t, z: callback_on_step_end(self, i, t, dict(latents=z))))
+    latents = denoise(self.unet, self.scheduler, noise, mask,
+                      encode(self.vae, holed, posterior_noise),
+                      embed(self.text_encoder, self.tokenizer, ['', prompt]), steps, scale,
+                      callback)
     return to_images(decode(self.vae, latents) / 2 + .5)
 
 DiffusionEditor.fill = _fill

@@ -20,7 +20,8 @@ from .core import to_rgb, to_tensor
 # %% ../../nbs/api/method/02_attention.ipynb #75cbdf69
 @dataclass(frozen=True)
 class Attention:
-    "What the ViT says about one picture: maps (h gh gw), each head sums to 1; features (d gh gw); size (width, height), pixels."
+    """What the ViT says about one picture: maps (h gh gw), each head sums to 1; features (d gh gw);
+    size (width, height), pixels."""
     maps: torch.Tensor          # (h gh gw) float, >= 0
     features: torch.Tensor      # (d gh gw) float
     size: tuple                 # (width, height) of the picture, pixels
@@ -38,14 +39,17 @@ class Attention:
     def _repr_png_(self) -> bytes:
         "The mean as a grey picture, black where it is lowest, white where it is highest."
         low, high = self.mean.aminmax()
-        grey = Image.fromarray(np.uint8(((self.mean - low) / (high - low).clamp(min=1e-12) * 255).cpu().numpy()))
+        grey = Image.fromarray(
+            np.uint8(((self.mean - low) / (high - low).clamp(min=1e-12) * 255).cpu().numpy()))
         scale, buffer = 256 / max(self.size), io.BytesIO()
-        grey.resize((max(round(self.size[0] * scale), 1), max(round(self.size[1] * scale), 1)), Image.NEAREST).save(buffer, 'PNG')
+        grey.resize((max(round(self.size[0] * scale), 1), max(round(self.size[1] * scale), 1)),
+                    Image.NEAREST).save(buffer, 'PNG')
         return buffer.getvalue()
 
 # %% ../../nbs/api/method/02_attention.ipynb #5b06bb79
 def _data(vit: nn.Module) -> tuple:     # input size in pixels, mean, std
-    "What the network was trained with; a bare VisionTransformer counts as trained at its own size on -1..1."
+    """What the network was trained with; a bare VisionTransformer counts as trained at its own size
+    on -1..1."""
     cfg = getattr(vit, 'pretrained_cfg', None) or {}
     size = (cfg.get('input_size') or (3, *vit.patch_embed.img_size))[-1]
     return size, cfg.get('mean') or (.5,) * 3, cfg.get('std') or (.5,) * 3
@@ -64,7 +68,8 @@ def vit_input(
     image: Image.Image,     # any mode and size
 ) -> torch.Tensor:          # (1 3 H W) float, normalised; H and W are whole patches
     "A picture resized and normalised for the network."
-    (gh, gw), (ph, pw), (_, mean, std) = grid_size(vit, image.size), vit.patch_embed.patch_size, _data(vit)
+    (gh, gw), (ph, pw), (_, mean, std) = (grid_size(vit, image.size), vit.patch_embed.patch_size,
+                                          _data(vit))
     pixels = to_tensor(to_rgb(image).resize((gw * pw, gh * ph), Image.BICUBIC))
     pixels = (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     return pixels[None].to(vit.cls_token)
@@ -76,7 +81,8 @@ def cls_attention(
     prefix: int,            # tokens before the patches: [CLS] and registers
 ) -> torch.Tensor:          # (h p) float, rows sum to 1
     "Attention of the [CLS] query over the p patches, head by head, from queries and keys."
-    q, k, _ = attn.qkv(tokens).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)     # each (1 h n d/h)
+    # each (1 h n d/h)
+    q, k, _ = attn.qkv(tokens).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     similarity = attn.q_norm(q[:, :, :1]) @ attn.k_norm(k[:, :, prefix:]).mT * attn.scale
     return similarity.float().softmax(-1)[0, :, 0]
 
@@ -88,7 +94,8 @@ def attend(
 ) -> Attention:             # on the CPU, float32
     "Attention maps and features of a picture (LR 3.1). No gradient flows."
     pixels, seen = vit_input(vit, image), {}
-    hook = vit.blocks[-1].attn.register_forward_pre_hook(lambda module, args: seen.update(tokens=args[0]))
+    hook = vit.blocks[-1].attn.register_forward_pre_hook(
+        lambda module, args: seen.update(tokens=args[0]))
     try: tokens = vit.forward_features(pixels)
     finally: hook.remove()
     grid, prefix = grid_size(vit, image.size), vit.num_prefix_tokens
@@ -101,7 +108,8 @@ def local_contrast(
     image: Image.Image,     # any mode and size
     grid: tuple,            # (gh, gw)
 ) -> torch.Tensor:          # (gh gw) float, 0..0.5
-    "Standard deviation of luminance (0..1) over each patch and its neighbours; the border has fewer neighbours."
+    """Standard deviation of luminance (0..1) over each patch and its neighbours; the border has
+    fewer neighbours."""
     y = torch.from_numpy(np.array(to_rgb(image).convert('L'), np.float64) / 255)[None]
     moments = torch.stack([F.adaptive_avg_pool2d(y**n, grid) for n in (1, 2)])
     first, second = F.avg_pool2d(moments, 3, stride=1, padding=1, count_include_pad=False)[:, 0]

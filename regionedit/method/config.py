@@ -41,40 +41,68 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
-        for name, (kind, low, high) in RANGES.items(): object.__setattr__(self, name, _check_number(name, getattr(self, name), kind, low, high))
+        for name, (kind, low, high) in RANGES.items():
+            object.__setattr__(self, name,
+                               _check_number(name, getattr(self, name), kind, low, high))
         for name, names in CHOICES.items(): _check_choice(name, getattr(self, name), names)
-        if self.min_size > self.max_size: raise ValueError(f'expected min_size <= max_size, got {self.min_size} and {self.max_size}; swap them')
+        if self.min_size > self.max_size:
+            raise ValueError(f'expected min_size <= max_size, got {self.min_size} and '
+                             f'{self.max_size}; swap them')
 
     def as_dict(self) -> dict:
         "Field name to value."
         return asdict(self)
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
-CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'), estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'), search=('halving', 'random'))
+CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'),
+               estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
+               search=('halving', 'random'))
 RANGES = dict(      # field -> kind, lowest, highest value
-    num_anchors=(int, 1, 256), num_proposals=(int, 1, 64), min_size=(float, .01, 1), max_size=(float, .01, 1),
-    lambda_clip=(float, 0, 1_000_000), lambda_dir=(float, 0, 1_000_000), lambda_str=(float, 0, 1_000_000), alpha=(float, 0, 1_000_000), beta=(float, 0, 1_000_000), source_weight=(float, 0, 1_000_000),
-    learning_steps=(int, 1, 100_000), lr=(float, 1e-8, 10), entropy=(float, 0, 1e3), num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
+    num_anchors=(int, 1, 256), num_proposals=(int, 1, 64), min_size=(float, .01, 1),
+    max_size=(float, .01, 1),
+    lambda_clip=(float, 0, 1_000_000), lambda_dir=(float, 0, 1_000_000),
+    lambda_str=(float, 0, 1_000_000), alpha=(float, 0, 1_000_000), beta=(float, 0, 1_000_000),
+    source_weight=(float, 0, 1_000_000),
+    learning_steps=(int, 1, 100_000), lr=(float, 1e-8, 10), entropy=(float, 0, 1e3),
+    num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
     budget=(int, 1, 16384), preview_steps=(int, 1, 1000), seed=(int, 0, 2**63 - 1))
 FIELDS_HELP = dict(
-    num_anchors='K, anchor points', num_proposals='M, box sizes tried at each anchor', anchors='how anchors are chosen: spread or topk',
-    min_size="smallest box side, share of the picture's shorter side", max_size='largest box side, same unit', roi='features of a box: pool or align',
+    num_anchors='K, anchor points', num_proposals='M, box sizes tried at each anchor',
+    anchors='how anchors are chosen: spread or topk',
+    min_size="smallest box side, share of the picture's shorter side",
+    max_size='largest box side, same unit', roi='features of a box: pool or align',
     mask='what of a box may change: box or patches',
-    lambda_clip='weight of the text loss', lambda_dir='weight of the direction loss', lambda_str='weight of the structure loss',
-    alpha='weight of text similarity in the ranking', beta='weight of similarity to the source in the ranking',
-    source_weight='weight of the evidence that the source is in the box, in ranking and loss; 0 is the paper', estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; amortised: it has learned before',
-    learning_steps='optimiser steps of the region network', lr='learning rate of the region network', entropy='weight of the entropy bonus at the first learning step', num_inference_steps='steps of the editor',
+    lambda_clip='weight of the text loss', lambda_dir='weight of the direction loss',
+    lambda_str='weight of the structure loss',
+    alpha='weight of text similarity in the ranking',
+    beta='weight of similarity to the source in the ranking',
+    source_weight='weight of the evidence that the source is in the box, in ranking and loss; '
+                  '0 is the paper',
+    estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; '
+              'amortised: it has learned before',
+    learning_steps='optimiser steps of the region network',
+    lr='learning rate of the region network',
+    entropy='weight of the entropy bonus at the first learning step',
+    num_inference_steps='steps of the editor',
     guidance_scale='classifier-free guidance of the editor',
-    budget='distinct edits that may be made, previews included', search='which boxes a budget is spent on: halving or random',
-    preview_steps='steps of the edits that halving screens the anchors with', seed='of the noise and of the region network')
+    budget='distinct edits that may be made, previews included',
+    search='which boxes a budget is spent on: halving or random',
+    preview_steps='steps of the edits that halving screens the anchors with',
+    seed='of the noise and of the region network')
 
+# %% ../../nbs/api/method/01_config.ipynb #7e1c02b4
 def _check_number(name, value, kind, low, high):
-    "The number as a Python number, if it is of the right kind and within its range; None where None is the default."
+    """The number as a Python number, if it is of the right kind and within its range; None where
+    None is the default."""
     if value is None and getattr(Config, name) is None: return None
     number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     if not number or not low <= value <= high:
-        raise ValueError(f'expected {name} ({FIELDS_HELP[name]}) to be {"a whole number" if kind is int else "a number"} from {low} to {high}, got {shown(value)}; give one in that range')
+        raise ValueError(f'expected {name} ({FIELDS_HELP[name]}) to be '
+                         f'{"a whole number" if kind is int else "a number"} from {low} to {high}, '
+                         f'got {shown(value)}; give one in that range')
     return kind(value)
 
 def _check_choice(name, value, names):
-    if not isinstance(value, str) or value not in names: raise ValueError(f'expected {name} to be one of {", ".join(names)}, got {shown(value)}; name one of them')
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f'expected {name} to be one of {", ".join(names)}, got {shown(value)}; '
+                         'name one of them')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['show_image', 'show_boxes', 'show_attention', 'show_anchors', 'show_proposals', 'show_terms', 'show_trajectory',
-           'show_candidates', 'compare']
+           'show_candidates', 'show_before_after']
 
 # %% ../../nbs/api/plots/00_base.ipynb #7afc1d38
 from typing import Optional
@@ -165,7 +165,7 @@ def show_candidates(
     return ax
 
 # %% ../../nbs/api/plots/00_base.ipynb #42f6f6be
-def compare(
+def show_before_after(
     before: Image.Image,
     after: Image.Image,
     box: Optional[tuple] = None,    # XYXY, pixels of `before`: drawn on both

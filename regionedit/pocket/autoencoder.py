@@ -14,7 +14,7 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
-from ..editors.autoencoder import PatchAutoencoder, from_pictures, set_scale
+from ..editors.codes import PatchAutoencoder, autoencoder_from_pictures, set_scale
 from .compose import Composer
 from .recogniser import SIDE, load_recogniser
 from .scenes import SEEDS
@@ -82,7 +82,7 @@ class AutoencoderRecipe(Recipe):
 
     def build(self):
         "The linear code; both networks at zero."
-        return from_pictures(self.pictures())
+        return autoencoder_from_pictures(self.pictures())
 
     def batch(self, world, count):
         "Pixels (n 3 80 80) in -1..1, masks (n 1 80 80), noise (n 1 1 1) in deviations, what is known around (n 1 1 1)."

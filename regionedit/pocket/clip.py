@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'save_tokenizer',
-           'build_clip', 'clip_loss', 'words_of', 'pictures_and_words', 'encode_text', 'encode_texts', 'compact',
+           'build_clip', 'contrastive_loss', 'words_of', 'pictures_and_words', 'encode_text', 'encode_texts', 'compact',
            'zero_shot', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #65cc89de
@@ -83,8 +83,8 @@ def build_clip(vocab_size: int) -> nn.Module:
                  text_cfg=dict(CLIP_CONFIG['text_cfg'], vocab_size=vocab_size), quick_gelu=False)
     return model.to(memory_format=torch.channels_last)      # the layout in which a CPU convolves fastest
 
-# %% ../../nbs/api/pocket/07_clip.ipynb #892eac66
-def clip_loss(
+# %% ../../nbs/api/pocket/07_clip.ipynb #dbd35db5
+def contrastive_loss(
     image_features: torch.Tensor,   # (n d) float, unit length
     text_features: torch.Tensor,    # (u d) float, unit length, distinct texts
     index: torch.Tensor,            # (n) int: which of the u texts belongs to each picture
@@ -201,7 +201,7 @@ class ClipRecipe(Recipe):
     def loss(self, model, batch, progress):
         "The loss of this page, its temperature learned and at most 100."
         self.progress = progress
-        return clip_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
+        return contrastive_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
                          batch['index'], model.logit_scale.exp().clamp(max=100))
 
     @torch.no_grad()

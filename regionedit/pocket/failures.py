@@ -12,7 +12,7 @@ from typing import Iterable
 
 from ..method.config import Config
 from ..results.diagnosis import how_often, verdict
-from ..results.evidence import evidence, look_at
+from ..results.findings import numbers_of, look_at
 from .judge import another
 from .scenes import SEEDS, article, draw_scene
 from .sprites import CONCEPTS
@@ -32,7 +32,7 @@ def failure_rows(
         thing = scene.objects[0]
         result = editor(scene.image, article(another(s, thing.name)), article(thing.name), seed=s, progress=False, **options)
         true = look_at(editor, result, thing.box, 'true', others)
-        rows.append(evidence(result, thing.box, editor.clip, others, true))
+        rows.append(numbers_of(result, thing.box, editor.clip, others, true))
     return rows
 
 # %% ../../nbs/api/pocket/15_failures.ipynb #bb6a3b54

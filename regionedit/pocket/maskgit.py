@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..editors.maskgit import MaskGitEditor, cells_under, predict_tokens
-from ..editors.vq import BlockVq, from_pictures, tokens_of
+from ..editors.codes import BlockVq, quantiser_from_pictures, tokens_of
 from .autoencoder import CROP, crop_batch, psnr, reconstruction_loss
 from .clip import save_tokenizer, shared_tokenizer, tokenizer_corpus, train_tokenizer
 from .diffusion import TOKENS, inpainting_batch, load_parts, write_index
@@ -41,7 +41,7 @@ class VqRecipe(Recipe):
 
     def build(self):
         "Linear code and codebook, computed from training crops; the decoder's network at zero."
-        return from_pictures(unit(crop_batch(list(SEEDS['train'][:self.pictures]))), num_vq_embeddings=self.codes)
+        return quantiser_from_pictures(unit(crop_batch(list(SEEDS['train'][:self.pictures]))), num_vq_embeddings=self.codes)
 
     def batch(self, seeds):
         "Pixels (n 3 64 64) in 0..1."
@@ -180,7 +180,7 @@ class MaskGitRecipe(Recipe):
         return hidden_loss(model, batch, self.vq.quantize.embedding.weight, self.softness)
 
     def evaluate(self, model):
-        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.measure.edit_success`)."
+        "Share of 96 validation edits that CLIP names first, 0..1 (`pocket.judge.edit_success`)."
         from regionedit.pocket.judge import edit_success
         return edit_success(self.editor(model, **dict(POCKET_ARGS, windows_per_pass=1)), SEEDS['validation'][:96])
 

@@ -20,15 +20,15 @@ from PIL import Image
 import torch
 from tqdm.auto import tqdm
 
-from ..method.amortised import Sight, TextRegionNetwork, choices, clip_in_boxes, foresee, load_network, places, save_network
-from ..method.anchors import choose_anchors
+from ..method.amortised import Sight, TextRegionNetwork, pick_anchors, clip_in_boxes, foresee, load_network, places, save_network
+from ..method.regions import choose_anchors
 from ..method.attention import attend
 from ..models.pretrained import load_vit
 from ..models.pretrained import load_clip
 from ..method.config import Config
 from ..method.core import box_iou, contains
 from ..method.edits import Edit
-from ..method.gradients import entropy, exact_loss
+from ..method.estimators import entropy, exact_loss
 from ..method.learner import standardise
 from ..method.losses import direction_loss
 from ..method.losses import structure_loss
@@ -38,7 +38,7 @@ from .scenes import SEEDS, Layout, Scene, caption, describe, draw_scene, render
 from .sprites import CELL, CONCEPTS, STYLES, sprite
 from .training import Recipe, half_precision
 from ..models.bundled import weights_folder
-from ..method.proposals import proposal_sizes, propose, roi_features
+from ..method.regions import proposal_sizes, propose, roi_features
 from ..method.table import EditTable, distinct, fill_table, measure, with_evidence
 
 # %% ../../nbs/api/pocket/13_rgn.ipynb #65ab690e
@@ -240,7 +240,7 @@ def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are 
     (k, m), similar = trial.logits.shape, trial.table.s_src
     loss, everywhere = trial.table.loss(Config()), torch.arange(k)
     one = lambda values: tuple(torch.tensor([i]) for i in divmod(values.argmax().item(), m))
-    own = {name: choices(trial.logits, count) for name, count in (('amortised', None), ('amortised, 2 edits', 2), ('amortised, 1 edit', 1))}
+    own = {name: pick_anchors(trial.logits, count) for name, count in (('amortised', None), ('amortised, 2 edits', 2), ('amortised, 1 edit', 1))}
     return dict({'full table': (everywhere, loss.argmin(1))}, **{name: (a, chosen[a]) for name, (a, chosen) in own.items()},
                 **{'crop similarity, 1 edit': one(similar), 'crop similarity, all anchors': (everywhere, similar.argmax(1)),
                    'middle box, all anchors': (everywhere, torch.full((k,), m // 2)), 'middle box, first anchor': (torch.tensor([0]), torch.tensor([m // 2]))})

@@ -43,92 +43,141 @@ DULL = 1.          # attention in the true box, over its share of the picture
 UNSEEN = 0.         # lead of the source over prompt and others, before the edit
 
 rule('anchors on the background', ('anchors_hit',), lambda n: n['anchors_hit'] == 0,
-     'No anchor lies on the thing: all that have a candidate fell beside it.', 'Move an anchor, or ask for more of them (num_anchors).')
+     'No anchor lies on the thing: all that have a candidate fell beside it.',
+     'Move an anchor, or ask for more of them (num_anchors).')
 rule('attention elsewhere', ('attention_gain',), lambda n: n['attention_gain'] < DULL,
-     'The ViT hardly looks at the thing: {attention_gain:.1f} times the attention of an average place.', 'Use another ViT, or give a box by hand.')
+     'The ViT hardly looks at the thing: {attention_gain:.1f} times the attention of an '
+     'average place.', 'Use another ViT, or give a box by hand.')
 rule('source not found', ('source_anywhere',), lambda n: n['source_anywhere'] < UNSEEN,
-     "CLIP finds the source in none of the candidates' boxes (behind another text by {source_anywhere_behind:.2f} at best): it is not in the picture under that name, or no anchor is near it.",
+     "CLIP finds the source in none of the candidates' boxes (behind another text by "
+     "{source_anywhere_behind:.2f} at best): it is not in the picture under that name, "
+     "or no anchor is near it.",
      'Say the source in other words, or move an anchor.')
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #ce3becfd
-COVERED, LARGE, SMALL, BACKGROUND = .5, 2.5, .5, .5      # shares of the true box, of its area (twice), of the chosen box
+# shares of the true box, of its area (twice), of the chosen box
+COVERED, LARGE, SMALL, BACKGROUND = .5, 2.5, .5, .5
 
-rule('box beside the thing', ('covered', 'size'), lambda n: n['covered'] < COVERED and not (n['size'] < SMALL and n['background'] < BACKGROUND),
-     'The box is off: it covers {covered:.0%} of the thing.', 'Look at the ranking: is there a candidate on the thing? Otherwise move an anchor.')
-rule('box too small', ('size', 'background'), lambda n: n['size'] < SMALL and n['background'] < BACKGROUND,
-     'The box is too small: {size:.0%} of the area of the thing.', 'Raise max_size or min_size, or widen the box by hand.')
+rule('box beside the thing', ('covered', 'size'), lambda n: n['covered'] < COVERED
+     and not (n['size'] < SMALL and n['background'] < BACKGROUND),
+     'The box is off: it covers {covered:.0%} of the thing.',
+     'Look at the ranking: is there a candidate on the thing? Otherwise move an anchor.')
+rule('box too small', ('size', 'background'), lambda n: n['size'] < SMALL
+     and n['background'] < BACKGROUND, 'The box is too small: {size:.0%} of the area of the thing.',
+     'Raise max_size or min_size, or widen the box by hand.')
 rule('box too large', ('size', 'covered'), lambda n: n['size'] > LARGE and n['covered'] >= COVERED,
-     'The box is too large: {size:.1f} times the area of the thing.', 'Lower max_size; raise lambda_str, which punishes change.')
-rule('background in the box', ('background', 'covered', 'size'), lambda n: n['background'] > BACKGROUND and n['covered'] >= COVERED and n['size'] <= LARGE,
-     '{background:.0%} of the box lies outside the thing, and may change with it.', "Try mask='patches', which changes only where something new appears; or more proposals (num_proposals), or a box by hand.")
-rule('wrong place', ('source_seen', 'source_anywhere'), lambda n: n['source_seen'] < UNSEEN <= n['source_anywhere'],
-     'CLIP does not see the source in the chosen box, but in another candidate\'s: the winner seems to stand on the background, or to hold much of it.',
-     'Look at the other candidates; raise source_weight, move an anchor, or edit in a box of your own.', unless='covered')
+     'The box is too large: {size:.1f} times the area of the thing.',
+     'Lower max_size; raise lambda_str, which punishes change.')
+rule('background in the box', ('background', 'covered', 'size'),
+     lambda n: n['background'] > BACKGROUND and n['covered'] >= COVERED and n['size'] <= LARGE,
+     '{background:.0%} of the box lies outside the thing, and may change with it.',
+     "Try mask='patches', which changes only where something new appears; "
+     "or more proposals (num_proposals), or a box by hand.")
+rule('wrong place', ('source_seen', 'source_anywhere'),
+     lambda n: n['source_seen'] < UNSEEN <= n['source_anywhere'],
+     'CLIP does not see the source in the chosen box, but in another candidate\'s: '
+     'the winner seems to stand on the background, or to hold much of it.',
+     'Look at the other candidates; raise source_weight, move an anchor, or edit in a '
+     'box of your own.', unless='covered')
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #e06eb283
 rule('the editor cannot draw this', ('drawn_true',), lambda n: n['drawn_true'] < 0,
-     'Even in the true box CLIP sees another text before the prompt (ahead by {drawn_true_behind:.2f}): with this seed the editor did not draw it there.',
+     'Even in the true box CLIP sees another text before the prompt (ahead by '
+     '{drawn_true_behind:.2f}): with this seed the editor did not draw it there.',
      'Another seed or editor, more steps (num_inference_steps), or a simpler thing.')
 rule('nowhere drawn', ('drawn_best',), lambda n: n['drawn_best'] < 0,
-     'In none of the boxes that were edited does CLIP see the prompt first (behind by {drawn_best_behind:.2f} at best): the editor seems unable to draw this.',
-     'Edit in a box of your own to be sure; then another seed, editor or prompt.', unless='drawn_true')
+     'In none of the boxes that were edited does CLIP see the prompt first (behind by '
+     '{drawn_best_behind:.2f} at best): the editor seems unable to draw this.',
+     'Edit in a box of your own to be sure; then another seed, editor or prompt.',
+     unless='drawn_true')
 rule('drawn elsewhere', ('drawn_true', 'drawn'), lambda n: n['drawn'] < 0 <= n['drawn_true'],
-     'In the true box the editor draws the prompt, in the chosen one it does not: the place or the size of the box is to blame.', 'Correct the box by hand; the rules above say in which way.')
+     'In the true box the editor draws the prompt, in the chosen one it does not: the place or the '
+     'size of the box is to blame.', 'Correct the box by hand; the rules above say in which way.')
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #ae667de9
 rule('drawn in your box', ('drawn_own', 'drawn'), lambda n: n['drawn'] < 0 <= n['drawn_own'],
-     'In your own box the editor draws the prompt (ahead by {drawn_own:.2f}), in the chosen one it does not.', 'Keep your box, and compare its place and size with the learned one.')
+     'In your own box the editor draws the prompt (ahead by {drawn_own:.2f}), in the chosen '
+     'one it does not.', 'Keep your box, and compare its place and size with the learned one.')
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #b70e3c68
 ALIKE, MOVED = .8, .5        # cosine of the two texts; cosine of the step and the texts' direction
 
 rule('texts too close', ('texts',), lambda n: n['texts'] > ALIKE,
-     'Prompt and source are nearly the same to CLIP (cosine {texts:.2f}); their direction says little.', 'Name what is to change, without the words that both share.')
+     'Prompt and source are nearly the same to CLIP (cosine {texts:.2f}); '
+     'their direction says little.', 'Name what is to change, without the words that both share.')
 rule('direction weak', ('moved',), lambda n: n['moved'] < MOVED,
-     'To CLIP the edit changed the picture in another direction than the texts say (cosine {moved:.2f}; 1 would be the same).', 'Raise lambda_dir or guidance_scale; look whether the editor can draw this at all.')
+     'To CLIP the edit changed the picture in another direction than the texts say (cosine '
+     '{moved:.2f}; 1 would be the same).', 'Raise lambda_dir or guidance_scale; '
+                                           'look whether the editor can draw this at all.')
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #59e3389b
-DISAGREE, UNCHANGED = (.03, .25), .02       # of S_t2i, S_i2i below the best candidate's; mean change of a pixel in the box
+# of S_t2i, S_i2i below the best candidate's; mean change of a pixel in the box
+DISAGREE, UNCHANGED = (.03, .25), .02
 
-rule('a better one was passed over', ('drawn', 'drawn_near'), lambda n: n['drawn'] < 0 <= n['drawn_near'],
-     'An edit in the table overlaps the thing and shows the prompt (ahead by {drawn_near:.2f}); learning or ranking passed it over.', 'Walk over the table; raise alpha or lambda_clip.')
-rule('CLIP and preservation disagree', ('text_lost', 'source_lost'), lambda n: n['text_lost'] > DISAGREE[0] or n['source_lost'] > DISAGREE[1],
-     'The winner is a compromise: in likeness to the text {text_lost:.2f} below the best candidate, in likeness to the source {source_lost:.2f} below the best.', 'Move alpha and beta, and see where the winner flips.')
+rule('a better one was passed over', ('drawn', 'drawn_near'),
+     lambda n: n['drawn'] < 0 <= n['drawn_near'],
+     'An edit in the table overlaps the thing and shows the prompt (ahead by {drawn_near:.2f}); '
+     'learning or ranking passed it over.', 'Walk over the table; raise alpha or lambda_clip.')
+rule('CLIP and preservation disagree', ('text_lost', 'source_lost'),
+     lambda n: n['text_lost'] > DISAGREE[0] or n['source_lost'] > DISAGREE[1],
+     'The winner is a compromise: in likeness to the text {text_lost:.2f} below the best '
+     'candidate, in likeness to the source {source_lost:.2f} below the best.',
+     'Move alpha and beta, and see where the winner flips.')
 rule('hardly changed', ('change',), lambda n: n['change'] < UNCHANGED,
-     'The winner is nearly the source: a pixel in the box changed by {change:.1%} on average.', 'Lower beta: an unchanged picture has its full mark.')
+     'The winner is nearly the source: a pixel in the box changed by {change:.1%} on average.',
+     'Lower beta: an unchanged picture has its full mark.')
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #3da348ba
 def diagnose(
-    numbers: dict,      # of `regionedit.results.evidence.evidence`
+    numbers: dict,      # of `regionedit.results.findings.numbers_of`
 ) -> list:              # of Finding, causes before effects
     "What is wrong with an edit, as far as the numbers tell."
     said = {**numbers, **{f'{name}_behind': -value for name, value in numbers.items()}}
-    return [Finding(r.name, r.says.format(**said), r.remedy) for r in RULES if r.applies(numbers) and r.fires(numbers)]
+    return [Finding(r.name, r.says.format(**said), r.remedy) for r in RULES if r.applies(numbers)
+            and r.fires(numbers)]
 
 def verdict(
     numbers: dict,
 ) -> str:
     "Did it succeed, by CLIP and, where the truth is known, by place?"
     if 'drawn' not in numbers: return 'Whether it succeeded is not known: no CLIP was asked.'
-    place = f', the box overlaps the true one by {numbers["iou"]:.0%} (IoU)' if 'iou' in numbers else ''
-    if numbers['drawn'] <= 0: return f'It failed: CLIP does not see the prompt first in the chosen box (behind by {-numbers["drawn"]:.2f}){place}.'
-    if numbers.get('iou', 1) < .3: return f'It failed: CLIP sees the prompt first in the chosen box, but that overlaps the true one by {numbers["iou"]:.0%} only (IoU, less than 30 %).'
-    return f'It succeeded by these measures: CLIP sees the prompt first in the chosen box (ahead by {numbers["drawn"]:.2f}){place}.'
+    place = (f', the box overlaps the true one by {numbers["iou"]:.0%} (IoU)' if 'iou' in numbers
+             else '')
+    if numbers['drawn'] <= 0:
+        return (
+            'It failed: CLIP does not see the prompt first in the chosen box (behind by'
+            f' {-numbers["drawn"]:.2f}){place}.'
+        )
+    if numbers.get('iou', 1) < .3:
+        return (
+            'It failed: CLIP sees the prompt first in the chosen box, but that overlaps the true'
+            f' one by {numbers["iou"]:.0%} only (IoU, less than 30 %).'
+        )
+    return (
+        'It succeeded by these measures: CLIP sees the prompt first in the chosen box (ahead by'
+        f' {numbers["drawn"]:.2f}){place}.'
+    )
 
 # %% ../../nbs/api/results/05_diagnosis.ipynb #77a36a44
 STANDS_FOR = {      # guess -> what is then true
     'wrong place': lambda n: n['iou'] < .3,
     'nowhere drawn': lambda n: n['drawn_true'] < 0}
-TRUTHS = ('anchors_hit', 'attention_gain', 'iou', 'covered', 'size', 'background', 'drawn_true', 'drawn_near')
+TRUTHS = ('anchors_hit', 'attention_gain', 'iou', 'covered', 'size', 'background', 'drawn_true',
+          'drawn_near')
 
 def how_often(
     rows: list,         # of numbers with the truth, one dict an edit
 ) -> dict:              # rule -> dict(fired, failed, right, base)
-    "How many edits each rule speaks of, how many of these failed, and for guesses how many were right, beside how often it would be true anyway."
+    """How many edits each rule speaks of, how many of these failed, and for guesses how many were
+    right, beside how often it would be true anyway."""
     found = {}
     for r in RULES:
-        seen = [{k: v for k, v in n.items() if k not in TRUTHS} if r.name in STANDS_FOR else n for n in rows]
+        seen = [{k: v for k, v in n.items() if k not in TRUTHS} if r.name in STANDS_FOR else n
+                for n in rows]
         hit = [n for n, s in zip(rows, seen) if r.applies(s) and r.fires(s)]
-        found[r.name] = dict(fired=len(hit), failed=sum(not verdict(n).startswith('It succeeded') for n in hit))
-        if r.name in STANDS_FOR: found[r.name] |= dict(right=sum(map(STANDS_FOR[r.name], hit)), base=sum(map(STANDS_FOR[r.name], rows)))
+        found[r.name] = dict(fired=len(hit),
+                             failed=sum(not verdict(n).startswith('It succeeded') for n in hit))
+        if r.name in STANDS_FOR:
+            found[r.name] |= dict(right=sum(map(STANDS_FOR[r.name], hit)),
+                                  base=sum(map(STANDS_FOR[r.name], rows)))
     return found

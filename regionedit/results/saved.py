@@ -32,17 +32,25 @@ def facts(result: EditResult) -> dict:
     "What result.json says of an edit."
     best = result.candidates[0]
     return dict(
-        schema=SCHEMA, box=best.box, score=best.score, s_t2i=best.s_t2i, s_i2i=best.s_i2i, num_edits=result.num_edits, previews=result.table.previews, seconds=result.seconds,
-        seed=result.seed, preset=result.preset, prompt=result.prompt, source=result.source, size=result.source_image.size,
-        versions=result.versions, config=result.config.as_dict(), left_out=result.left_out, candidates=[c.facts() for c in result.candidates],
-        edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {}, **dict(broken=True) if e.broken else {}) for e in result.table.edits])
+        schema=SCHEMA, box=best.box, score=best.score, s_t2i=best.s_t2i, s_i2i=best.s_i2i,
+        num_edits=result.num_edits, previews=result.table.previews, seconds=result.seconds,
+        seed=result.seed, preset=result.preset, prompt=result.prompt, source=result.source,
+        size=result.source_image.size,
+        versions=result.versions, config=result.config.as_dict(), left_out=result.left_out,
+        candidates=[c.facts() for c in result.candidates],
+        edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {},
+                    **dict(broken=True) if e.broken else {}) for e in result.table.edits])
 
 def _tensors(result: EditResult) -> dict:
     "The tensors of a result, by dotted name."
     table, trajectory = result.table, result.trajectory
-    tensors = dict(attention=result.attention, **{f'table.{k}': getattr(table, k) for k in ('boxes', 'index', 's_t2i', 's_i2i', 's_src') if getattr(table, k) is not None})
+    tensors = dict(attention=result.attention,
+                   **{f'table.{k}': getattr(table, k)
+                      for k in ('boxes', 'index', 's_t2i', 's_i2i', 's_src')
+                      if getattr(table, k) is not None})
     tensors |= {f'terms.{k}': v for k, v in table.terms.items()}
-    return tensors | {f'trajectory.{f.name}': getattr(trajectory, f.name) for f in fields(trajectory)}
+    return tensors | {f'trajectory.{f.name}': getattr(trajectory, f.name)
+                      for f in fields(trajectory)}
 
 # %% ../../nbs/api/results/02_saved.ipynb #cec379ec
 def _png(image: Image.Image) -> bytes:
@@ -52,17 +60,23 @@ def _png(image: Image.Image) -> bytes:
 
 def _digest(said: dict) -> str:
     "SHA-256 of what result.json says, its digest left out."
-    return hashlib.sha256(json.dumps({k: v for k, v in said.items() if k != 'digest'}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps({k: v for k, v in said.items() if k != 'digest'},
+                                     sort_keys=True).encode()).hexdigest()
 
 def _contents(result: EditResult) -> dict:      # name -> bytes
     "Every file of a saved result."
     from safetensors.torch import save as as_bytes
-    images = dict(edit=result.image, source=result.source_image, boxes=draw_boxes(result, min(result.source_image.height, 1024)))
+    images = dict(edit=result.image, source=result.source_image,
+                  boxes=draw_boxes(result, min(result.source_image.height, 1024)))
     images |= {f'edits/{i:03}': e.crop for i, e in enumerate(result.table.edits)}
     files = {f'{name}.png': _png(image) for name, image in images.items()}
-    files['tensors.safetensors'] = as_bytes({k: v.contiguous() for k, v in _tensors(result).items()})
-    said = dict(facts(result), files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
-    return files | {'result.json': (json.dumps(dict(said, digest=_digest(said)), indent=1, allow_nan=False) + '\n').encode()}
+    files['tensors.safetensors'] = as_bytes({k: v.contiguous()
+                                             for k, v in _tensors(result).items()})
+    said = dict(facts(result),
+                files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+    return (files
+            | {'result.json': (json.dumps(dict(said, digest=_digest(said)), indent=1,
+                                          allow_nan=False) + '\n').encode()})
 
 # %% ../../nbs/api/results/02_saved.ipynb #5e27efa3
 READY = '.ready'        # a finished save whose files are not yet in their places
@@ -75,9 +89,11 @@ def _settle(folder: Path):
     "Move the files of a finished save to their places."
     ready = folder/READY
     (folder/'edits').mkdir(exist_ok=True)
-    for path in [p for p in ready.rglob('*') if p.is_file()]: os.replace(path, folder/path.relative_to(ready))
+    for path in [p for p in ready.rglob('*') if p.is_file()]:
+        os.replace(path, folder/path.relative_to(ready))
     count = len(json.loads((folder/'result.json').read_bytes())['edits'])
-    while (left := folder/'edits'/f'{count:03}.png').exists(): left.unlink(); count += 1       # of an earlier, larger result
+    # of an earlier, larger result
+    while (left := folder/'edits'/f'{count:03}.png').exists(): left.unlink(); count += 1
     shutil.rmtree(ready)
 
 @contextmanager
@@ -91,11 +107,14 @@ def _alone(folder: Path):
 def check_target(
     folder: Union[str, Path],   # made if it does not exist
 ) -> Path:
-    "A folder to which a result can be saved. Raises `ValueError`, also where a file would be written over that is not of a saved result."
+    """A folder to which a result can be saved. Raises `ValueError`, also where a file would be
+    written over that is not of a saved result."""
     folder = check_out(folder)
     if 'schema' in (read_object(_at(folder, 'result.json')) or {}): return folder
     for name in ('result.json', 'edit.png', 'source.png', 'boxes.png', 'tensors.safetensors'):
-        if os.path.lexists(folder/name): raise ValueError(f'expected a folder for the results, {shown(str(folder), 200)} holds another {name}; name another, so that it is not written over')
+        if os.path.lexists(folder/name):
+            raise ValueError(f'expected a folder for the results, {shown(str(folder), 200)} holds '
+                             f'another {name}; name another, so that it is not written over')
     return folder
 
 # %% ../../nbs/api/results/02_saved.ipynb #ab85c45d
@@ -104,7 +123,8 @@ def save(
     self: EditResult,
     folder: Union[str, Path],   # made if it does not exist; nothing is written elsewhere
 ) -> Path:
-    "Write the result to a folder, all of it or nothing: PNG, JSON, safetensors. Raises `ValueError` or `OSError`."
+    """Write the result to a folder, all of it or nothing: PNG, JSON, safetensors. Raises
+    `ValueError` or `OSError`."""
     folder = check_target(folder)
     unfinished = folder/'.unfinished'
     with _alone(folder):
@@ -120,42 +140,60 @@ def save(
 
 # %% ../../nbs/api/results/02_saved.ipynb #ed4512f4
 def _parts(folder: Path, said: dict) -> dict:       # name -> path
-    "The files that belong to a result, each a plain file: nothing else is opened, whatever result.json names."
-    names = ('edit.png', 'source.png', 'boxes.png', 'tensors.safetensors', *(f'edits/{i:03}.png' for i in range(len(said['edits']))))
+    """The files that belong to a result, each a plain file: nothing else is opened, whatever
+    result.json names."""
+    names = ('edit.png', 'source.png', 'boxes.png', 'tensors.safetensors',
+             *(f'edits/{i:03}.png' for i in range(len(said['edits']))))
     return {name: check_file(_at(folder, name), name) for name in names}
 
 def _verify(parts: dict, said: dict):
     "Every file is as it was saved."
     if said['digest'] != _digest(said): raise ValueError('result.json is not as it was saved')
-    if set(said['files']) != set(parts): raise ValueError('result.json names other files than those of a result')
+    if set(said['files']) != set(parts):
+        raise ValueError('result.json names other files than those of a result')
     for name, path in parts.items():
-        if hashlib.sha256(path.read_bytes()).hexdigest() != said['files'][name]: raise ValueError(f'{name} is not as it was saved')
+        if hashlib.sha256(path.read_bytes()).hexdigest() != said['files'][name]:
+            raise ValueError(f'{name} is not as it was saved')
 
 # %% ../../nbs/api/results/02_saved.ipynb #8f2d78bd
 def _rows(patches) -> Optional[tuple]:
     "Patches as JSON holds them, as rows of 0 and 1 of one length. Raises `ValueError`."
     if patches is None: return None
     rows = tuple(tuple(row) for row in patches)
-    if not rows or not rows[0] or {len(r) for r in rows} != {len(rows[0])} or not {v for r in rows for v in r} <= {0, 1}: raise ValueError('the patches of an edit are no rows of 0 and 1')
+    if (not rows or not rows[0] or {len(r) for r in rows} != {len(rows[0])}
+        or not {v for r in rows for v in r} <= {0, 1}):
+        raise ValueError('the patches of an edit are no rows of 0 and 1')
     return rows
 
 def _config(said: dict) -> Config:
-    "The settings of a result; those that it does not know were off. Raises `ValueError` for those of a later version."
+    """The settings of a result; those that it does not know were off. Raises `ValueError` for those
+    of a later version."""
     later = sorted(set(said['config']) - set(Config().as_dict()))
-    if later: raise ValueError(f'it has settings that this version does not know: {", ".join(later)}')
+    if later:
+        raise ValueError(f'it has settings that this version does not know: {", ".join(later)}')
     return Config(**{'source_weight': 0., **said['config']})
 
 def _assemble(parts: dict, said: dict) -> EditResult:
     "Put a saved result together again."
     from safetensors.torch import load as from_bytes
     tensors = from_bytes(parts['tensors.safetensors'].read_bytes())
-    def group(name): return {k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(name + '.')}
+    def group(name):
+        return {k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(name + '.')}
     source = open_image(parts['source.png'])
-    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png']), _rows(e.get('patches')), bool(e.get('broken'))) for i, e in enumerate(said['edits']))
+    edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png']),
+                       _rows(e.get('patches')), bool(e.get('broken')))
+                  for i, e in enumerate(said['edits']))
     of_box = {e.box: e for e in edits}
-    candidates = [Candidate(**{**c, 'box': tuple(c['box']), 'anchor': tuple(c['anchor'])}, edit=of_box[tuple(c['box'])], source=source) for c in said['candidates']]
-    return EditResult(source_image=source, prompt=said['prompt'], source=said['source'], candidates=candidates, table=EditTable(edits=edits, terms=group('terms'), previews=said.get('previews', 0), **group('table')),
-                      trajectory=Trajectory(**group('trajectory')), config=_config(said), preset=said['preset'], seconds=said['seconds'], versions=said['versions'], attention=tensors['attention'])
+    candidates = [Candidate(**{**c, 'box': tuple(c['box']), 'anchor': tuple(c['anchor'])},
+                            edit=of_box[tuple(c['box'])], source=source)
+                  for c in said['candidates']]
+    return EditResult(source_image=source, prompt=said['prompt'], source=said['source'],
+                      candidates=candidates,
+                      table=EditTable(edits=edits, terms=group('terms'),
+                                      previews=said.get('previews', 0), **group('table')),
+                      trajectory=Trajectory(**group('trajectory')), config=_config(said),
+                      preset=said['preset'], seconds=said['seconds'], versions=said['versions'],
+                      attention=tensors['attention'])
 
 # %% ../../nbs/api/results/02_saved.ipynb #06de1119
 def _fits(box: tuple, size: tuple) -> bool:
@@ -165,32 +203,66 @@ def _fits(box: tuple, size: tuple) -> bool:
 
 def _told(error: Exception) -> str:
     "A sentence of ours as it is; of any other error also its kind."
-    return shown(str(error), 200)[1:-1] if type(error) is ValueError else f'{type(error).__name__} {shown(str(error), 120)}'
+    return (shown(str(error), 200)[1:-1] if type(error) is ValueError
+            else f'{type(error).__name__} {shown(str(error), 120)}')
 
 # %% ../../nbs/api/results/02_saved.ipynb #6d7f529b
+def _tensors_fit(result: EditResult) -> dict:       # what is wrong -> is it all right?
+    "What must hold of the tensors of a result."
+    table, path, (k, m), s = (result.table, result.trajectory, result.table.index.shape,
+                              len(result.trajectory))
+    similar = (table.s_t2i, table.s_i2i, *([] if table.s_src is None else [table.s_src]))
+    shapes = [(table.boxes, (k, m, 4)),
+              *((v, (k, m)) for v in (*similar, *(table.terms[t] for t in TERMS))),
+              (path.probabilities, (s, k, m)), (path.chosen, (s, k)), (path.boxes, (s, k, 4)),
+              (path.terms, (s, k, len(TERMS))), (path.expected_loss, (s,))]
+    whole = (table.boxes, table.index, path.chosen, path.boxes)
+    real = (*table.terms.values(), *similar, path.probabilities, path.terms, path.expected_loss,
+            result.attention)
+    numbers = (all(v.dtype == torch.int64 for v in whole)
+               and all(v.is_floating_point() for v in real)
+               and result.attention.ndim == 2 and table.terms.keys() == set(TERMS))
+    indices = ((table.index, -1, len(table.edits)), (path.chosen, 0, m))
+    inside = all(v.numel() == 0 or low <= v.min() and v.max() < high for v, low, high in indices)
+    return {
+        'tensors have shapes that do not belong together': all(
+            tuple(v.shape) == shape for v, shape in shapes),
+        'tensors hold another kind of numbers': numbers,
+        'an index points nowhere': inside}
+
+# %% ../../nbs/api/results/02_saved.ipynb #0c5e9f1d
+def _edits_fit(result: EditResult, size: tuple) -> dict:        # as above
+    "What must hold of edits and candidates."
+    table, best = result.table, result.candidates
+    numbers = [v for c in best for v in (c.score, *c.similarities, *c.anchor, *c.losses.values())]
+    boxes, broken = (torch.tensor([getattr(e, name) for e in table.edits])[table.index]
+                     for name in ('box', 'broken'))
+    return {
+        'a box lies outside the picture': all(
+            _fits(box, size) for e in table.edits for box in (e.box, e.window)),
+        'the boxes are not those of the edits': torch.equal(
+            boxes[table.known], table.boxes[table.known]),
+        'there is no candidate, or one has a score that is no number': (
+            len(numbers) > 0 and all(map(math.isfinite, numbers))),
+        'an edit that is broken has losses or is a candidate': (
+            not (broken & table.valid).any() and not any(c.edit.broken for c in best)),
+        'a candidate lacks its place or its losses': all(
+            len(c.anchor) == 2 and c.losses.keys() == set(TERMS) for c in best)}
+
+# %% ../../nbs/api/results/02_saved.ipynb #3b9d2c80
 def _check_parts(result: EditResult, size: tuple) -> EditResult:
     "The result, if its parts fit together. Raises an error that says which do not."
-    table, path, (k, m), s = result.table, result.trajectory, result.table.index.shape, len(result.trajectory)
-    similar = (table.s_t2i, table.s_i2i, *([] if table.s_src is None else [table.s_src]))
-    shapes = [(table.boxes, (k, m, 4)), *((v, (k, m)) for v in (*similar, *(table.terms[t] for t in TERMS))), (path.probabilities, (s, k, m)),
-              (path.chosen, (s, k)), (path.boxes, (s, k, 4)), (path.terms, (s, k, len(TERMS))), (path.expected_loss, (s,))]
-    boxes, broken = torch.tensor([e.box for e in table.edits])[table.index], torch.tensor([e.broken for e in table.edits])[table.index]
-    numbers = [v for c in result.candidates for v in (c.score, *c.similarities, *c.anchor, *c.losses.values())]
-    whole, real = (table.boxes, table.index, path.chosen, path.boxes), (*table.terms.values(), *similar, path.probabilities, path.terms, path.expected_loss, result.attention)
-    holds = {
-        'source.png has another size': result.source_image.size == tuple(size),
-        'tensors have shapes that do not belong together': all(tuple(v.shape) == shape for v, shape in shapes),
-        'tensors hold another kind of numbers': all(v.dtype == torch.int64 for v in whole) and all(v.is_floating_point() for v in real) and result.attention.ndim == 2 and table.terms.keys() == set(TERMS),
-        'an index points nowhere': all(v.numel() == 0 or low <= v.min() and v.max() < high for v, low, high in ((table.index, -1, len(table.edits)), (path.chosen, 0, m))),
-        'a box lies outside the picture': all(_fits(box, size) for e in table.edits for box in (e.box, e.window)),
-        'the boxes are not those of the edits': torch.equal(boxes[table.known], table.boxes[table.known]),
-        'there is no candidate, or one has a score that is no number': len(numbers) > 0 and all(map(math.isfinite, numbers)),
-        'an edit that is broken has losses or is a candidate': not (broken & table.valid).any() and not any(c.edit.broken for c in result.candidates),
-        'a candidate lacks its place or its losses': all(len(c.anchor) == 2 and c.losses.keys() == set(TERMS) for c in result.candidates),
-        'seconds, versions or the number of edits are none': isinstance(result.versions, dict) and all(isinstance(v, (int, float)) for v in (*dict(result.seconds).values(), table.previews)) and table.previews >= 0,
-        'prompt, source or preset is no text': all(isinstance(t, str) for t in (result.prompt, result.source, result.preset))}
-    for what, is_so in holds.items():
-        if not is_so: raise ValueError(what)
+    if result.source_image.size != tuple(size): raise ValueError('source.png has another size')
+    texts = (result.prompt, result.source, result.preset)
+    seconds = (*dict(result.seconds).values(), result.table.previews)
+    counted = (isinstance(result.versions, dict) and result.table.previews >= 0
+               and all(isinstance(v, (int, float)) for v in seconds))
+    rest = {
+        'seconds, versions or the number of edits are none': counted,
+        'prompt, source or preset is no text': all(isinstance(t, str) for t in texts)}
+    for part in (_tensors_fit(result), _edits_fit(result, size), rest):
+        for what, is_so in part.items():
+            if not is_so: raise ValueError(what)
     return result
 
 # %% ../../nbs/api/results/02_saved.ipynb #ec544021
@@ -199,16 +271,23 @@ def load(
     cls: EditResult,
     folder: Union[str, Path],   # what `save` wrote
 ) -> EditResult:
-    "Read a saved result; needs no model. Raises `FileNotFoundError` or `ValueError` with one sentence."
+    """Read a saved result; needs no model. Raises `FileNotFoundError` or `ValueError` with one
+    sentence."""
     folder = Path(folder)
     path = check_file(_at(folder, 'result.json'), 'a folder that EditResult.save wrote')
     try: said = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error: raise ValueError(f'expected JSON in {shown(str(path), 200)}, got something else ({shown(str(error))}); save the result again') from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f'expected JSON in {shown(str(path), 200)}, got something else '
+                         f'({shown(str(error))}); save the result again') from None
     schema = said.get('schema') if isinstance(said, dict) else None
-    if type(schema) is not int or not 1 <= schema <= SCHEMA: raise ValueError(f'expected a result of schema 1 to {SCHEMA}, got {shown(schema)}; read it with the version of regionedit that wrote it')
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise ValueError(f'expected a result of schema 1 to {SCHEMA}, got {shown(schema)}; '
+                         'read it with the version of regionedit that wrote it')
     try:
         parts = _parts(folder, said)
         if schema > 1: _verify(parts, said)
         return _check_parts(_assemble(parts, said), said['size'])
     except Exception as error:      # whatever damaged content leads to
-        raise ValueError(f'expected a whole result in {shown(str(folder), 200)}, its parts are damaged, changed or of a later version ({_told(error)}); save it again') from None
+        raise ValueError(f'expected a whole result in {shown(str(folder), 200)}, its parts are '
+                         f'damaged, changed or of a later version ({_told(error)}); '
+                         'save it again') from None

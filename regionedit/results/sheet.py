@@ -24,10 +24,12 @@ def _to_height(image: Image.Image, height: int) -> Image.Image:
 def draw_boxes(result: EditResult, height: int = 256) -> Image.Image:
     "The input with every candidate's box and anchor."
     image = _to_height(result.source_image, height)
-    draw, scale = ImageDraw.Draw(image), max(image.width / result.source_image.width, image.height / result.source_image.height)
+    draw, scale = ImageDraw.Draw(image), max(image.width / result.source_image.width,
+                                             image.height / result.source_image.height)
     for i, c in reversed(list(enumerate(result.candidates))):
         x0, y0, x1, y1 = (v * scale for v in c.box)
-        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=(255, 255, 255) if i else (255, 220, 0), width=1 if i else 3)
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)),
+                       outline=(255, 255, 255) if i else (255, 220, 0), width=1 if i else 3)
         x, y = (v * scale for v in c.anchor)
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(255, 60, 60), outline='white')
     return image
@@ -36,8 +38,10 @@ def draw_boxes(result: EditResult, height: int = 256) -> Image.Image:
 @patch
 def compare(self: EditResult, height: int = 256) -> Image.Image:
     "Input, boxes and edit side by side."
-    parts = [_to_height(self.source_image, height), draw_boxes(self, height), _to_height(self.image, height)]
-    sheet = Image.new('RGB', (sum(p.width for p in parts) + 8 * (len(parts) - 1), parts[0].height), 'white')
+    parts = [_to_height(self.source_image, height), draw_boxes(self, height),
+             _to_height(self.image, height)]
+    sheet = Image.new('RGB', (sum(p.width for p in parts) + 8 * (len(parts) - 1), parts[0].height),
+                      'white')
     x = 0
     for p in parts:
         sheet.paste(p, (x, 0))

@@ -12,7 +12,7 @@ from PIL import Image
 import ipywidgets as widgets
 import torch
 
-from ..method.anchors import METHODS
+from ..method.regions import METHODS
 from ..method.attention import cls_attention, grid_size, vit_input
 from ..method.core import open_image, shown
 from ..plots.base import show_anchors, show_attention

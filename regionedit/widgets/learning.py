@@ -17,10 +17,10 @@ from ..method.estimators import ESTIMATORS, surrogate_slopes
 from ..method.learner import Trajectory, learn
 from ..plots.base import show_anchors
 from ..plots.choice import show_curves, show_path, show_probabilities
-from ..method.proposals import RegionGenerator, roi_features
+from ..method.regions import RegionGenerator, roi_features
 from ..method.result import EditResult
 from ..method.table import TERMS
-from .base import Panel, fit, ground, hint, new_axis, png, row, table_html, tall
+from .base import Panel, fit_labels, ground, hint, new_axis, png, row, table_html, tall
 from .entries import anchor_points, learned_path
 
 # %% ../../nbs/api/widgets/04_learning.ipynb #f3d3ed77
@@ -124,8 +124,8 @@ def draw(self):
     curves = {name: self.expected(name) for name in self.runs}
     ax = show_curves(curves, new_axis(4.6, 2.9, left=.75, bottom=.5, right=.1, top=.3), self.step.value)
     ax.set_title('expected loss, mean over anchors', fontsize=11)
-    self.curve.value = png(fit(ax))
-    self.lower.value = png(fit(self.draw_lower()))
+    self.curve.value = png(fit_labels(ax))
+    self.lower.value = png(fit_labels(self.draw_lower()))
     self.numbers.value = table_html(self.facts(), ('run', 'loss', 'surest', 'at the best'))
 
 def draw_boxes(self, name: str):    # an axis

@@ -16,7 +16,7 @@ import ipywidgets as widgets
 
 from ..method.core import open_image, shown
 from ..results.diagnosis import diagnose, verdict
-from ..results.evidence import Look, best_at, check_box, evidence, learned_look, look_at
+from ..results.findings import Look, best_at, check_box, numbers_of, learned_look, look_at
 from ..plots.base import show_anchors, show_attention, show_boxes
 from ..method.result import EditResult
 from .base import Panel, below, beside, ground, hint, new_axis, png, row, shown_in, table_html, tall, written
@@ -194,7 +194,7 @@ def draw(self):
 def findings(self) -> list:
     "What the rules say of the numbers at hand."
     if self.result is None: return []
-    self.evidence = evidence(self.result, self.truth, self.editor.clip, self.others, self.looks.get('true'), self.looks.get('own'))
+    self.evidence = numbers_of(self.result, self.truth, self.editor.clip, self.others, self.looks.get('true'), self.looks.get('own'))
     return diagnose(self.evidence)
 
 def show(self):

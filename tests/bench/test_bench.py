@@ -110,7 +110,7 @@ def test_random_centres_are_uniform():
     assert abs((whole[:, 0] + whole[:, 2]).mean() / 2 - 150) < 5
 
 def test_dino_random_shares_the_methods_anchors():
-    from regionedit.method.anchors import choose_anchors
+    from regionedit.method.regions import choose_anchors
     from regionedit.method.core import contains
     models = RegionEditor(stub_vit(), StubClip(), StubEditor())
     task = Task(picture(96, 64), 'a', 'b', (0, 0, 1, 1))

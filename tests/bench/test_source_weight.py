@@ -158,8 +158,8 @@ def test_a_scene_is_observed_as_its_parts_say(vit):
     from regionedit.bench.source import FACTS, FIRST, observe, widened
     from regionedit.method.core import box_iou
     from regionedit.pocket.scenes import SEEDS, article, draw_scene
-    from regionedit.method.proposals import proposal_sizes, propose
-    from regionedit.method.anchors import choose_anchors
+    from regionedit.method.regions import proposal_sizes, propose
+    from regionedit.method.regions import choose_anchors
     from regionedit.method.attention import attend
     seed, clip = SEEDS['validation'][FIRST[2]], StubClip()
     facts = dict(zip(FACTS, observe(SimpleNamespace(vit=vit, clip=clip), seed, 2).unbind(-1)))

@@ -1,4 +1,5 @@
-"The course: how it is found and copied, what a student's copy leaves out, and that each lesson has the parts it should have."
+"""The course: how it is found and copied, what a student's copy leaves out, and that each lesson
+has the parts it should have."""
 import json, re, subprocess, sys, zipfile
 from pathlib import Path
 
@@ -7,47 +8,60 @@ import pytest
 
 import regionedit.course.lab as course
 from regionedit.cli import main
-from regionedit.course.lab import BEGIN, END, NOTE, STUB, copy_course, is_exercise, lessons, student_copy, student_source
+from regionedit.course.lab import (BEGIN, END, NOTE, STUB, copy_course, is_exercise, lessons,
+                                   student_copy, student_source)
 
 NBS = Path(__file__).parents[2]/'nbs'/'course'
 LESSONS = sorted(p.name for p in NBS.glob('*.ipynb'))
 
 def code(source, tags=(), outputs=()):
-    return nbformat.v4.new_code_cell(source, metadata=dict(tags=list(tags)) if tags else {}, outputs=list(outputs), execution_count=7)
+    return nbformat.v4.new_code_cell(source, metadata=dict(tags=list(tags)) if tags else {},
+                                     outputs=list(outputs), execution_count=7)
 
 def printed(text): return nbformat.v4.new_output('stream', text=text)
 
 # the splitter
 
 def test_a_solution_becomes_one_line_at_the_marks_indentation():
-    cell = f'def f(x):\n    if x:\n        {BEGIN}\n        y = 2\n        return y\n        {END}\n    return 0\n\ncheck_f(f)'
-    assert student_source(cell) == f'def f(x):\n    if x:\n        {STUB}\n    return 0\n\ncheck_f(f)'
+    cell = (
+        f'def f(x):\n    if x:\n        {BEGIN}\n        y = 2\n        return y\n        {END}\n  '
+        '  return 0\n\ncheck_f(f)'
+    )
+    assert (student_source(cell) == f'def f(x):\n    if x:\n        {STUB}\n    return '
+                                    '0\n\ncheck_f(f)')
 
 def test_each_solution_of_a_cell_is_replaced():
-    assert student_source(f'{BEGIN}\na\n{END}\nb\n\t{BEGIN}\n\tc\n\t{END}') == f'{STUB}\nb\n\t{STUB}'
+    assert student_source(
+        f'{BEGIN}\na\n{END}\nb\n\t{BEGIN}\n\tc\n\t{END}') == f'{STUB}\nb\n\t{STUB}'
 
 @pytest.mark.parametrize('source', ['', 'x = 1\n', '# solution\nx', f'print("{BEGIN}")'])
 def test_a_cell_without_marks_stays(source): assert student_source(source) == source
 
-@pytest.mark.parametrize('source', [f'{BEGIN}\nx', f'x\n{END}', f'{BEGIN}\n{BEGIN}\n{END}', f'{BEGIN}\n{END}\n{END}'])
+@pytest.mark.parametrize('source',
+                         [f'{BEGIN}\nx', f'x\n{END}', f'{BEGIN}\n{BEGIN}\n{END}',
+                          f'{BEGIN}\n{END}\n{END}'])
 def test_marks_that_are_no_pairs_are_refused(source):
     with pytest.raises(ValueError, match='SOLUTION'): student_source(source)
 
 def test_a_stub_stops_where_the_solution_stood():
-    with pytest.raises(NotImplementedError, match='your turn'): exec(student_source(f'def f():\n    {BEGIN}\n    return 1\n    {END}\nf()'))
+    with pytest.raises(NotImplementedError, match='your turn'):
+        exec(student_source(f'def f():\n    {BEGIN}\n    return 1\n    {END}\nf()'))
 
 def small_lesson():
     return nbformat.v4.new_notebook(cells=[
         nbformat.v4.new_markdown_cell('# One'), code('1 + 1', outputs=[printed('2')]),
-        code(f'def f():\n    {BEGIN}\n    return 1\n    {END}\nf()', ['exercise'], [printed('solved')]), code('check(f)', ['exercise'], [printed('solved too')])])
+        code(f'def f():\n    {BEGIN}\n    return 1\n    {END}\nf()', ['exercise'],
+             [printed('solved')]), code('check(f)', ['exercise'], [printed('solved too')])])
 
 def test_a_students_copy_loses_solutions_and_what_they_printed_and_nothing_else():
     notebook = small_lesson()
     before = nbformat.writes(notebook)
     copy = student_copy(notebook)
     assert nbformat.writes(notebook) == before, 'the argument stays as it was'
-    assert [c.source for c in copy.cells] == ['# One', '1 + 1', f'def f():\n    {STUB}\nf()', 'check(f)']
-    assert [c.outputs for c in copy.cells[1:]] == [[printed('2')], [], []] and copy.cells[1].execution_count == 7
+    assert [c.source for c in copy.cells] == ['# One', '1 + 1', f'def f():\n    {STUB}\nf()',
+                                              'check(f)']
+    assert [c.outputs for c in copy.cells[1:]] == [[printed('2')], [], []]
+    assert copy.cells[1].execution_count == 7
     nbformat.validate(copy)
 
 # the folder
@@ -69,7 +83,8 @@ def test_copies_are_trusted(shipped, tmp_path):
     assert copy_course(tmp_path/'new'/'folder') == []
     for student in (False, True):
         copy_course(tmp_path/'work', student)
-        for p in (tmp_path/'work').glob('*.ipynb'): assert NotebookNotary().check_signature(nbformat.read(p, as_version=4))
+        for p in (tmp_path/'work').glob('*.ipynb'):
+            assert NotebookNotary().check_signature(nbformat.read(p, as_version=4))
     assert STUB in source_of(tmp_path/'work'/'00_a.ipynb', 2)
 
 def test_what_a_student_changed_is_kept_and_named(shipped, tmp_path):
@@ -77,7 +92,9 @@ def test_what_a_student_changed_is_kept_and_named(shipped, tmp_path):
     mine = tmp_path/'work'/'00_a.ipynb'
     mine.write_text(mine.read_text().replace(STUB, 'return 5'))
     (tmp_path/'work'/'notes.txt').write_text('mine too')
-    for student in (True, False, True): assert copy_course(tmp_path/'work', student) == ['00_a.ipynb'] and source_of(mine, 2) == 'def f():\n    return 5\nf()'
+    for student in (True, False, True):
+        assert copy_course(tmp_path/'work', student) == ['00_a.ipynb']
+        assert source_of(mine, 2) == 'def f():\n    return 5\nf()'
     assert (tmp_path/'work'/'notes.txt').read_text() == 'mine too'
 
 def test_what_nobody_changed_is_renewed(shipped, tmp_path):
@@ -85,14 +102,16 @@ def test_what_nobody_changed_is_renewed(shipped, tmp_path):
     other = small_lesson(); other.cells[1].source = '2 + 2'
     nbformat.write(other, shipped/'00_a.ipynb')
     assert copy_course(tmp_path/'work') == []
-    assert source_of(tmp_path/'work'/'00_a.ipynb', 1) == '2 + 2' and BEGIN in source_of(tmp_path/'work'/'01_b.ipynb', 2)
+    assert source_of(tmp_path/'work'/'00_a.ipynb', 1) == '2 + 2'
+    assert BEGIN in source_of(tmp_path/'work'/'01_b.ipynb', 2)
 
 @pytest.mark.parametrize('note', [None, 'no json', '[1]'])
 def test_without_a_note_every_other_file_is_somebodys(shipped, tmp_path, note):
     copy_course(tmp_path/'work', student=True)
     (tmp_path/'work'/NOTE).unlink()
     if note: (tmp_path/'work'/NOTE).write_text(note)
-    assert copy_course(tmp_path/'work') == ['00_a.ipynb', '01_b.ipynb'] and STUB in source_of(tmp_path/'work'/'00_a.ipynb', 2)
+    assert copy_course(tmp_path/'work') == ['00_a.ipynb', '01_b.ipynb']
+    assert STUB in source_of(tmp_path/'work'/'00_a.ipynb', 2)
     assert copy_course(tmp_path/'work', student=True) == [], 'but what is the same is ours'
 
 def test_a_removed_lesson_comes_back(shipped, tmp_path):
@@ -102,10 +121,14 @@ def test_a_removed_lesson_comes_back(shipped, tmp_path):
 
 def test_links_lead_to_what_is_there(shipped, tmp_path):
     lesson = small_lesson()
-    lesson.cells[0].source = '# One\n\n[a](../api/losses/00_text.ipynb), [b](01_b.ipynb), ![c](../x.png)'
+    lesson.cells[
+        0].source = '# One\n\n[a](../api/losses/00_text.ipynb), [b](01_b.ipynb), ![c](../x.png)'
     nbformat.write(lesson, shipped/'00_a.ipynb')
     copy_course(tmp_path/'work')
-    assert source_of(tmp_path/'work'/'00_a.ipynb', 0) == f'# One\n\n[a]({course.SITE}/api/losses/00_text.html), [b](01_b.ipynb), ![c](../x.png)'
+    assert (
+        source_of(tmp_path / 'work' / '00_a.ipynb', 0) == '# '
+        f'One\n\n[a]({course.SITE}/api/losses/00_text.html), [b](01_b.ipynb), ![c](../x.png)'
+    )
 
 # the command
 
@@ -119,18 +142,22 @@ def started(monkeypatch) -> list:
 
 def test_lab_copies_and_starts_on_the_first_lesson(shipped, started, tmp_path, capsys):
     work = tmp_path/'my course'
-    assert main(['lab', str(work), '--student', '--no-browser', '--jupyter=--port 8890 --allow-root']) == 0
+    assert main(['lab', str(work), '--student', '--no-browser',
+                 '--jupyter=--port 8890 --allow-root']) == 0
     where = [f'--ServerApp.root_dir={work}', '--LabApp.default_url=/lab/tree/00_a.ipynb']
     assert started == [[*where, '--no-browser', '--port', '8890', '--allow-root']]
-    assert STUB in source_of(work/'00_a.ipynb', 2) and '2 of 2 lessons copied to' in capsys.readouterr().err
-    assert main(['lab', str(work)]) == 0 and started[1] == where and BEGIN in source_of(work/'00_a.ipynb', 2)
+    assert STUB in source_of(work/'00_a.ipynb', 2)
+    assert '2 of 2 lessons copied to' in capsys.readouterr().err
+    assert main(['lab', str(work)]) == 0 and started[1] == where
+    assert BEGIN in source_of(work/'00_a.ipynb', 2)
 
 def test_lab_can_copy_only_and_names_what_it_kept(shipped, started, tmp_path, capsys):
     work = tmp_path/'w'
     work.mkdir(); (work/'01_b.ipynb').write_text('mine')
     assert main(['lab', str(work), '--no_start']) == 0 and started == []
     out, err = capsys.readouterr()
-    assert out == f'jupyter lab {work}/00_a.ipynb\n' and '1 of 2' in err and 'kept as you left them: 01_b.ipynb' in err and (work/'01_b.ipynb').read_text() == 'mine'
+    assert out == f'jupyter lab {work}/00_a.ipynb\n' and '1 of 2' in err
+    assert 'kept as you left them: 01_b.ipynb' in err and (work/'01_b.ipynb').read_text() == 'mine'
 
 def test_labs_mistakes_are_one_line(shipped, started, tmp_path, capsys, monkeypatch):
     def refused(*arguments):
@@ -149,38 +176,54 @@ def test_labs_mistakes_are_one_line(shipped, started, tmp_path, capsys, monkeypa
 
 def test_the_wheel_carries_the_course_and_finds_it(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path/'site')
-    program = 'from regionedit.course.lab import lessons; import json; print(json.dumps([[str(p), p.read_text(encoding="utf8")] for p in lessons()]))'
-    run = subprocess.run([sys.executable, '-c', program], cwd=tmp_path/'site', env=dict(PATH=''), capture_output=True, text=True)
+    program = (
+        'from regionedit.course.lab import lessons; import json; print(json.dumps([[str(p),'
+        ' p.read_text(encoding="utf8")] for p in lessons()]))'
+    )
+    run = subprocess.run([sys.executable, '-c', program], cwd=tmp_path/'site', env=dict(PATH=''),
+                         capture_output=True, text=True)
     found = json.loads(run.stdout)
-    assert all(path.startswith(str(tmp_path/'site'/'regionedit'/'course_data')) for path, _ in found)
-    assert {Path(path).name: text for path, text in found} == {name: (NBS/name).read_text(encoding='utf8') for name in LESSONS}
+    assert all(path.startswith(str(tmp_path/'site'/'regionedit'/'course_data'))
+               for path, _ in found)
+    assert {Path(path).name: text for path, text in found} == {
+        name: (NBS/name).read_text(encoding='utf8') for name in LESSONS}
 
 # each lesson
 
 def cells(name) -> list: return nbformat.read(NBS/name, as_version=4).cells
 
-def text_of(name) -> str: return '\n\n'.join(c.source for c in cells(name) if c.cell_type == 'markdown')
+def text_of(name) -> str:
+    return '\n\n'.join(c.source for c in cells(name) if c.cell_type == 'markdown')
 
-def test_lessons_are_those_of_the_folder(): assert [p.name for p in lessons()] == LESSONS and len(LESSONS) > 0
+def test_lessons_are_those_of_the_folder():
+    assert [p.name for p in lessons()] == LESSONS and len(LESSONS) > 0
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_a_lesson_has_its_parts(name):
     first, text = cells(name)[0].source, text_of(name)
     assert re.match(r'# .+\n\n> .+\n', first), 'title and subtitle'
     assert len(re.findall(r'^\*Run time and memory: .+\*$', first, re.M)) == 1
-    assert f'](https://colab.research.google.com/github/regionedit/regionedit/blob/main/nbs/course/{name})' in first
-    for part in ('Goals', 'What goes wrong', 'Summary', 'Exercises'): assert re.search(rf'^##? {part}', text, re.M | re.I), f'a heading "## {part}"'
-    for link in re.findall(r'\]\(([^):#]+\.ipynb)', text): assert (NBS/link).exists(), f'no page at {link}'
-    assert '<details>' in text and '<summary>' in text and text.count('<details>') == text.count('</details>'), 'a hint to unfold'
+    assert (
+        f'](https://colab.research.google.com/github/regionedit/regionedit/blob/main/nbs/course/{name})'
+        in first
+    )
+    for part in ('Goals', 'What goes wrong', 'Summary', 'Exercises'):
+        assert re.search(rf'^##? {part}', text, re.M | re.I), f'a heading "## {part}"'
+    for link in re.findall(r'\]\(([^):#]+\.ipynb)', text):
+        assert (NBS/link).exists(), f'no page at {link}'
+    assert '<details>' in text and '<summary>' in text and text.count('<details>') == text.count(
+        '</details>'), 'a hint to unfold'
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_exercises_of_three_levels(name):
     levels, level = [], None
     for cell in cells(name):
         if cell.cell_type == 'markdown':
-            for found in re.findall(r'^###? +(warm-up|core|stretch)\b', cell.source, re.M | re.I): level = found.lower()
+            for found in re.findall(r'^###? +(warm-up|core|stretch)\b', cell.source, re.M | re.I):
+                level = found.lower()
         elif is_exercise(cell): levels.append(level)
-    assert set(levels) == {'warm-up', 'core', 'stretch'}, 'below headings "### Warm-up", "### Core", "### Stretch"'
+    assert set(levels) == {'warm-up', 'core',
+                           'stretch'}, 'below headings "### Warm-up", "### Core", "### Stretch"'
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_an_exercise_has_one_solution_and_ends_with_the_check_above_it(name):
@@ -188,10 +231,13 @@ def test_an_exercise_has_one_solution_and_ends_with_the_check_above_it(name):
     for cell in cells(name):
         if cell.cell_type != 'code': continue
         marks = [line.strip() for line in cell.source.split('\n') if line.strip() in (BEGIN, END)]
-        assert marks == ([BEGIN, END] if is_exercise(cell) else []), 'only a cell with the tag "exercise" holds a solution, and one'
+        assert marks == ([BEGIN, END] if is_exercise(cell)
+                         else []), 'only a cell with the tag "exercise" holds a solution, and one'
         if is_exercise(cell):
             check, = re.findall(r'^(check_\w+)\(.*\)$', cell.source.strip().split('\n')[-1])
-            assert before.startswith('#| code-fold: true\n') and f'def {check}(' in before, 'the check stands in the cell above'
+            assert (
+                before.startswith('#| code-fold: true\n') and f'def {check}(' in before
+            ), 'the check stands in the cell above'
             compile(student_source(cell.source), name, 'exec')
         before = cell.source
 
@@ -202,6 +248,8 @@ def test_a_students_copy_fails_at_the_exercises_and_nowhere_else(name, monkeypat
     import nbclient
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
     notebook = student_copy(nbformat.read(NBS/name, as_version=4))
-    nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name='python3', allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
-    errors = {i: o.evalue for i, c in enumerate(notebook.cells) if c.cell_type == 'code' for o in c.outputs if o.output_type == 'error'}
+    nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name='python3',
+                            allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
+    errors = {i: o.evalue for i, c in enumerate(notebook.cells) if c.cell_type == 'code'
+              for o in c.outputs if o.output_type == 'error'}
     assert errors == {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}

@@ -9,7 +9,7 @@ from PIL import Image
 
 import tiny
 from regionedit.method.core import ModelNotAvailable, to_tensor
-from regionedit.editors import maskgit, vq
+from regionedit.editors import maskgit, codes as vq
 from regionedit.method.edits import edit_boxes, window_and_mask
 from regionedit.models.pretrained import load_editor
 from regionedit.editors.maskgit import SCHEDULES, MaskGitEditor, cells_under, feathered, fill_tokens, in_passes, reveal, step_noise, tokens_left
@@ -193,7 +193,7 @@ def test_nearest_is_the_nearest():
 
 def test_block_tokens_know_their_own_block_only(tmp_path):
     pixels = torch.rand(6, 3, 24, 40, generator=generator())
-    model = vq.from_pictures(pixels, latent_channels=20, num_vq_embeddings=16).eval()
+    model = vq.quantiser_from_pictures(pixels, latent_channels=20, num_vq_embeddings=16).eval()
     tokens, changed = vq.tokens_of(model, pixels), pixels.clone()
     assert tokens.shape == (6, 3, 5)
     changed[:, :, 8:16, 16:24] = 1 - changed[:, :, 8:16, 16:24]

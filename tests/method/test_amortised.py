@@ -6,7 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.method.amortised import Sight, TextRegionNetwork, choices, clip_in_boxes, fill_chosen, foreseen, load_network, look_at, places, save_network
+from regionedit.method.amortised import (Sight, TextRegionNetwork, pick_anchors, clip_in_boxes,
+                                         fill_chosen, foreseen, load_network, sight_of, places,
+                                         save_network)
 from regionedit.method.attention import Attention
 from regionedit.models.pretrained import load_vit
 from regionedit.models.pretrained import load_clip
@@ -21,9 +23,11 @@ from regionedit import EditResult
 from regionedit.method.table import fill_table
 from stubs import StubClip, StubEditor, picture, stub_vit
 
-BOXES = torch.tensor([[[2, 2, 8, 8], [0, 0, 12, 12]], [[20, 6, 26, 12], [18, 4, 28, 14]], [[4, 14, 10, 20], [0, 0, 12, 12]]])
+BOXES = torch.tensor([[[2, 2, 8, 8], [0, 0, 12, 12]], [[20, 6, 26, 12], [18, 4, 28, 14]],
+                      [[4, 14, 10, 20], [0, 0, 12, 12]]])
 
-def numbers(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+def numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 @pytest.fixture(scope='module')
 def clip(): return load_clip(weights_folder('clip'))
@@ -41,39 +45,53 @@ def editor(vit, clip, network): return RegionEditor(vit, clip, StubEditor(), rgn
 
 # what it is shown
 
-@pytest.mark.parametrize('size, at', [((192, 128), (130, 20)), ((128, 192), (20, 130)), ((128, 128), (70, 10))])
+@pytest.mark.parametrize('size, at',
+                         [((192, 128), (130, 20)), ((128, 192), (20, 130)), ((128, 128), (70, 10))])
 def test_clip_sees_the_thing_in_its_own_box(clip, size, at):
-    "An apple far from the diagonal, in pictures of three shapes: of four boxes, its own agrees with its name most."
+    """An apple far from the diagonal, in pictures of three shapes: of four boxes, its own agrees
+    with its name most."""
     image = background_image('on the grass', 1).resize(size)
     apple = sprite('apple', 'noto', 44)
     image.paste(apple, at, apple)
     x, y = at
-    boxes = torch.tensor([[[x, y, x + 44, y + 44], [y, x, y + 44, x + 44] if size[0] == size[1] else [70, 70, 114, 114]], [[4, 4, 48, 48], [size[0] - 60, size[1] - 50, size[0] - 8, size[1] - 4]]])
+    boxes = torch.tensor(
+        [[[x, y, x + 44, y + 44], [y, x, y + 44, x + 44] if size[0] == size[1]
+          else [70, 70, 114, 114]],
+         [[4, 4, 48, 48], [size[0] - 60, size[1] - 50, size[0] - 8, size[1] - 4]]])
     seen = clip_in_boxes(clip, image, boxes)
-    assert seen.shape == (2, 2, 256) and torch.allclose(seen.norm(dim=-1), torch.ones(2, 2), atol=1e-5)
+    assert seen.shape == (2, 2, 256)
+    assert torch.allclose(seen.norm(dim=-1), torch.ones(2, 2), atol=1e-5)
     assert (seen @ clip.encode_texts(['an apple'])[0]).flatten().argmax() == 0
 
 def test_places_by_hand():
-    "A picture of 40 x 20; attention twice the mean on the right half, so a box there has log 2 ... and nothing is left on the left."
+    """A picture of 40 x 20; attention twice the mean on the right half, so a box there has log 2
+    ... and nothing is left on the left."""
     maps = torch.zeros(1, 4, 8); maps[..., 4:] = 2 / 32
     attention = Attention(maps, torch.zeros(3, 4, 8), (40, 20))
     found = places(torch.tensor([[[25, 5, 35, 15], [0, 0, 40, 20]]]), attention)[0]
-    torch.testing.assert_close(found[0], torch.tensor([.5, 0., np.log(.5), np.log(.5), np.log(2)], dtype=torch.float32), atol=1e-5, rtol=0)
-    torch.testing.assert_close(found[1], torch.tensor([0., 0., np.log(2), 0., 0.], dtype=torch.float32), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[0],
+                               torch.tensor([.5, 0., np.log(.5), np.log(.5), np.log(2)],
+                                            dtype=torch.float32), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1],
+                               torch.tensor([0., 0., np.log(2), 0., 0.], dtype=torch.float32),
+                               atol=1e-5, rtol=0)
     assert places(torch.tensor([[[2, 2, 8, 8]]]), attention)[0, 0, 4] == pytest.approx(np.log(1e-3))
 
 # the network
 
 def sight(n=2, p=6):
     unit = lambda *shape, seed: torch.nn.functional.normalize(numbers(*shape, seed=seed), dim=-1)
-    return Sight(numbers(n, p, 192), unit(n, p, 256, seed=1), numbers(n, p, 5, seed=2), *(unit(n, 256, seed=i) for i in (3, 4, 5)))
+    return Sight(numbers(n, p, 192), unit(n, p, 256, seed=1), numbers(n, p, 5, seed=2),
+                 *(unit(n, 256, seed=i) for i in (3, 4, 5)))
 
 def test_boxes_have_no_order_and_pictures_do_not_meet(network):
     all_of_it = sight()
     logits, order = network(*all_of_it), torch.tensor([3, 0, 5, 1, 2, 4])
-    turned = network(all_of_it.vit[:, order], all_of_it.clip[:, order], all_of_it.place[:, order], *all_of_it[3:])
+    turned = network(all_of_it.vit[:, order], all_of_it.clip[:, order], all_of_it.place[:, order],
+                     *all_of_it[3:])
     torch.testing.assert_close(turned, logits[:, order], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(network(*(x[1:] for x in all_of_it)), logits[1:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(network(*(x[1:] for x in all_of_it)), logits[1:], atol=1e-4,
+                               rtol=1e-4)
 
 @pytest.mark.parametrize('p', [1, 2, 56, 90])
 def test_any_number_of_boxes(network, p):
@@ -88,8 +106,11 @@ def test_saved_and_loaded(network, tmp_path):
     save_network(network, tmp_path)
     again = load_network(tmp_path)
     assert again.config == network.config and not again.training
-    torch.testing.assert_close(again(*sight()), network(*sight()), atol=.02, rtol=.02)     # kept in 16 bits
-    for broken in (lambda: (tmp_path/'model.safetensors').write_bytes(b'x'), lambda: (tmp_path/'config.json').write_text('{"vit_dim": 3}'), lambda: (tmp_path/'config.json').unlink()):
+    # kept in 16 bits
+    torch.testing.assert_close(again(*sight()), network(*sight()), atol=.02, rtol=.02)
+    for broken in (lambda: (tmp_path/'model.safetensors').write_bytes(b'x'),
+                   lambda: (tmp_path/'config.json').write_text('{"vit_dim": 3}'),
+                   lambda: (tmp_path/'config.json').unlink()):
         broken()
         with pytest.raises(ModelNotAvailable, match='regionedit train rgn'): load_network(tmp_path)
 
@@ -98,54 +119,74 @@ def test_saved_and_loaded(network, tmp_path):
 def test_choices_by_hand():
     "Shares 4 : .7 : 8."
     logits = torch.tensor([[1., 3.], [.35, .35], [5., 3.]]).log()
-    anchors, chosen = choices(logits)
+    anchors, chosen = pick_anchors(logits)
     assert anchors.tolist() == [2, 0, 1] and chosen.tolist() == [1, 0, 0]
-    assert choices(logits, 1)[0].tolist() == [2] and choices(logits, 5)[0].tolist() == [2, 0, 1]
+    assert pick_anchors(logits, 1)[0].tolist() == [2]
+    assert pick_anchors(logits, 5)[0].tolist() == [2, 0, 1]
 
 def test_only_the_chosen_are_edited_and_as_in_the_full_table():
     editor, clip, image = StubEditor(), StubClip(), picture(30, 24)
     logits = torch.tensor([[0., 1.], [3., 0.], [0., 2.5]])
     table = fill_chosen(logits, image, BOXES, 'a rocket', 'a cat', editor, clip, Config(budget=3))
     assert editor.windows == table.num_edits == 2, 'two of the three chosen boxes are the same'
-    assert table.known.tolist() == [[False, True], [True, False], [False, True]] and torch.equal(table.valid, table.known)
+    assert table.known.tolist() == [[False, True], [True, False], [False, True]]
+    assert torch.equal(table.valid, table.known)
     full = fill_table(image, BOXES, 'a rocket', 'a cat', StubEditor(), clip)
     for name, values in dict(full.terms, s_t2i=full.s_t2i, s_i2i=full.s_i2i).items():
-        torch.testing.assert_close(dict(table.terms, s_t2i=table.s_t2i, s_i2i=table.s_i2i)[name][table.known], values[table.known])
-    assert fill_chosen(logits, image, BOXES, 'a rocket', 'a cat', StubEditor(), clip, Config(budget=1)).known.nonzero().tolist() == [[1, 0]]
+        torch.testing.assert_close(dict(table.terms, s_t2i=table.s_t2i,
+                                        s_i2i=table.s_i2i)[name][table.known], values[table.known])
+    assert fill_chosen(logits, image, BOXES, 'a rocket', 'a cat', StubEditor(), clip,
+                       Config(budget=1)).known.nonzero().tolist() == [[1, 0]]
 
 def test_a_trajectory_of_one_state():
     logits = torch.tensor([[0., 1.], [3., 0.], [0., -2.]])
     config = Config(budget=2, source_weight=0)
-    table = fill_chosen(logits, picture(30, 24), BOXES, 'a rocket', 'a cat', StubEditor(), StubClip(), config)
+    table = fill_chosen(logits, picture(30, 24), BOXES, 'a rocket', 'a cat', StubEditor(),
+                        StubClip(), config)
     with pytest.warns(UserWarning, match='default weights'): t = foreseen(logits, table, config)
-    assert len(t) == 1 and t.chosen.tolist() == [[1, 0, 0]] and t.boxes[0].tolist() == [BOXES[0, 1].tolist(), BOXES[1, 0].tolist(), BOXES[2, 0].tolist()]
+    assert len(t) == 1 and t.chosen.tolist() == [[1, 0, 0]]
+    assert t.boxes[0].tolist() == [BOXES[0, 1].tolist(), BOXES[1, 0].tolist(), BOXES[2, 0].tolist()]
     torch.testing.assert_close(t.probabilities[0].sum(-1), torch.ones(3))
     assert t.terms[0, :2].isfinite().all() and t.terms[0, 2].isnan().all()
     assert t.expected_loss.item() == pytest.approx(t.terms[0, :2].sum(-1).mean().item())
-    with pytest.warns(UserWarning, match='default weights'): foreseen(logits, table, Config(lambda_dir=2.))
+    with pytest.warns(UserWarning, match='default weights'):
+        foreseen(logits, table, Config(lambda_dir=2.))
 
 # in the editor
 
 @pytest.mark.parametrize('k, m', [(8, 7), (3, 2), (1, 1)])
 def test_it_edits_no_more_than_one_box_an_anchor(editor, tmp_path, k, m):
-    result = editor(picture(90, 61), 'a rocket', 'a cat', estimator='amortised', num_anchors=k, num_proposals=m, progress=False)
-    assert 1 <= result.num_edits == editor.editor.windows <= k and result.table.boxes.shape == (k, m, 4)
-    assert [c.score for c in result.candidates] == sorted((c.score for c in result.candidates), reverse=True)
-    assert {c.box for c in result.candidates} == {e.box for e in result.table.edits} and (result.table.index >= 0).sum() >= result.num_edits
+    result = editor(picture(90, 61), 'a rocket', 'a cat', estimator='amortised', num_anchors=k,
+                    num_proposals=m, progress=False)
+    assert 1 <= result.num_edits == editor.editor.windows <= k
+    assert result.table.boxes.shape == (k, m, 4)
+    assert [c.score for c in result.candidates] == sorted((c.score for c in result.candidates),
+                                                          reverse=True)
+    assert {c.box for c in result.candidates} == {e.box for e in result.table.edits}
+    assert (result.table.index >= 0).sum() >= result.num_edits
     again = EditResult.load(result.save(tmp_path))
-    assert again.box == result.box and torch.equal(again.trajectory.probabilities, result.trajectory.probabilities) and again.table._repr_png_()[:4] == b'\x89PNG'
+    assert again.box == result.box
+    assert torch.equal(again.trajectory.probabilities, result.trajectory.probabilities)
+    assert again.table._repr_png_()[:4] == b'\x89PNG'
 
 def test_a_budget_of_one_is_the_single_best_anchor(editor):
-    result = editor(picture(90, 61), 'a rocket', 'a cat', estimator='amortised', budget=1, num_anchors=3, progress=False)
+    result = editor(picture(90, 61), 'a rocket', 'a cat', estimator='amortised', budget=1,
+                    num_anchors=3, progress=False)
     assert result.num_edits == editor.editor.windows == 1
 
 def test_boxes_are_in_pixels_of_a_large_input(editor):
-    options = dict(prompt='a rocket', source='a cat', estimator='amortised', budget=2, num_anchors=3, progress=False)
+    options = dict(prompt='a rocket', source='a cat', estimator='amortised', budget=2,
+                   num_anchors=3, progress=False)
     large = picture(512, 260).resize((1024, 520), Image.NEAREST)
     a, b = (editor(im, **options) for im in (working_copy(large), large))
-    assert torch.equal(b.table.boxes, 2 * a.table.boxes) and [2 * v for v in a.box] == list(b.box) and torch.equal(b.trajectory.boxes, 2 * a.trajectory.boxes)
+    assert torch.equal(b.table.boxes, 2 * a.table.boxes) and [2 * v for v in a.box] == list(b.box)
+    assert torch.equal(b.trajectory.boxes, 2 * a.trajectory.boxes)
 
 def test_other_models_are_refused_in_one_sentence(vit, clip, network):
-    for models in (RegionEditor(stub_vit(), StubClip(), StubEditor(), rgn=network), RegionEditor(stub_vit(), clip, StubEditor(), rgn=network), RegionEditor(vit, StubClip(), StubEditor(), rgn=network)):
-        with pytest.raises(ValueError, match='expected for estimator="amortised".*got .*; use a pocket preset') as error: models(picture(60, 40), 'a rocket', 'a cat', estimator='amortised', progress=False)
+    for models in (RegionEditor(stub_vit(), StubClip(), StubEditor(), rgn=network),
+                   RegionEditor(stub_vit(), clip, StubEditor(), rgn=network),
+                   RegionEditor(vit, StubClip(), StubEditor(), rgn=network)):
+        with pytest.raises(ValueError, match='expected for estimator="amortised".*got .*; '
+                                             'use a pocket preset') as error:
+            models(picture(60, 40), 'a rocket', 'a cat', estimator='amortised', progress=False)
         assert '\n' not in str(error.value) and models.editor.windows == 0

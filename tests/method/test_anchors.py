@@ -4,17 +4,19 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from regionedit.method.anchors import METHODS, choose_anchors, spread_anchors, top_anchors
+from regionedit.method.regions import METHODS, choose_anchors, spread_anchors, top_anchors
 from regionedit.method.attention import Attention
 
 
-def random_map(seed, gh=6, gw=9): return torch.from_numpy(np.random.default_rng(seed).random((gh, gw))).float()
+def random_map(seed, gh=6, gw=9):
+    return torch.from_numpy(np.random.default_rng(seed).random((gh, gw))).float()
 
 
 def test_top_by_hand():
     m = torch.tensor([[0, 5, 0, 0], [0, 0, 0, 7], [6, 0, 0, 0]]).float()
-    assert top_anchors(m, 3, (80, 60)).tolist() == [[70, 30], [10, 50], [30, 10]]       # cells of 20 x 20
-    assert top_anchors(m, 3, (40, 60)).tolist() == [[35, 30], [5, 50], [15, 10]]        # cells of 10 x 20
+    # cells of 20 x 20
+    assert top_anchors(m, 3, (80, 60)).tolist() == [[70, 30], [10, 50], [30, 10]]
+    assert top_anchors(m, 3, (40, 60)).tolist() == [[35, 30], [5, 50], [15, 10]]  # cells of 10 x 20
     assert top_anchors(m, 1, (80, 60)).dtype == torch.float32
 
 
@@ -22,18 +24,22 @@ def test_top_by_hand():
 def test_top_against_numpy(seed):
     m = random_map(seed)
     rows, cols = np.unravel_index(np.argsort(-m.numpy(), axis=None)[:10], m.shape)
-    assert np.allclose(top_anchors(m, 10, (90, 30)), np.stack(((cols + .5) * 10, (rows + .5) * 5), 1))
+    assert np.allclose(top_anchors(m, 10, (90, 30)),
+                       np.stack(((cols + .5) * 10, (rows + .5) * 5), 1))
 
 
 def brute_force(m, k, size, share):
     "The rule in plain Python, written another way: walk, and start again at half the distance."
     gh, gw = m.shape
-    points = [((c + .5) * size[0] / gw, (r + .5) * size[1] / gh) for r in range(gh) for c in range(gw)]
+    points = [((c + .5) * size[0] / gw, (r + .5) * size[1] / gh) for r in range(gh)
+              for c in range(gw)]
     points = [p for _, p in sorted(zip(m.flatten().tolist(), points), key=lambda pair: -pair[0])]
     taken, distance = [], share * min(size)
     while len(taken) < k:
         for p in points:
-            if len(taken) < k and p not in taken and all(np.hypot(p[0] - q[0], p[1] - q[1]) >= distance - 1e-6 for q in taken): taken.append(p)
+            if (len(taken) < k and p not in taken
+                and all(np.hypot(p[0] - q[0], p[1] - q[1]) >= distance - 1e-6 for q in taken)):
+                taken.append(p)
         distance /= 2
     return taken
 
@@ -64,24 +70,29 @@ def test_constant_map_and_every_patch(rule):
     everywhere = rule(flat, 12, (40, 30))
     assert len({tuple(p) for p in everywhere.tolist()}) == 12
     assert torch.equal(everywhere, rule(flat, 12, (40, 30)))
-    assert torch.equal(rule(torch.full((16, 16), 1 / 256), 2, (128, 128))[0], torch.tensor([4., 4.]))
+    assert torch.equal(rule(torch.full((16, 16), 1 / 256), 2, (128, 128))[0],
+                       torch.tensor([4., 4.]))
 
 
 def test_constant_map_top_is_reading_order():
-    assert top_anchors(torch.ones(20, 30), 31, (30, 20)).tolist() == [[i + .5, .5] for i in range(30)] + [[.5, 1.5]]
+    assert top_anchors(torch.ones(20, 30), 31,
+                       (30, 20)).tolist() == [[i + .5, .5] for i in range(30)] + [[.5, 1.5]]
 
 
 @pytest.mark.parametrize('rule', METHODS.values())
 def test_refusals(rule):
-    with pytest.raises(ValueError, match='1 to 12 anchors.*got 13'): rule(torch.ones(3, 4), 13, (40, 30))
+    with pytest.raises(ValueError, match='1 to 12 anchors.*got 13'):
+        rule(torch.ones(3, 4), 13, (40, 30))
     with pytest.raises(ValueError, match='got 0'): rule(torch.ones(3, 4), 0, (40, 30))
-    with pytest.raises(ValueError, match='finite'): rule(torch.full((3, 4), float('nan')), 2, (40, 30))
+    with pytest.raises(ValueError, match='finite'):
+        rule(torch.full((3, 4), float('nan')), 2, (40, 30))
     with pytest.raises(ValueError, match='gh gw'): rule(torch.ones(2, 3, 4), 2, (40, 30))
 
 
 @pytest.mark.parametrize('distance', [-.1, float('nan'), float('inf')])
 def test_distance_refused(distance):
-    with pytest.raises(ValueError, match='min_distance'): spread_anchors(torch.ones(3, 4), 2, (40, 30), distance)
+    with pytest.raises(ValueError, match='min_distance'):
+        spread_anchors(torch.ones(3, 4), 2, (40, 30), distance)
 
 
 def test_choose_averages_heads():

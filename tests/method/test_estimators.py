@@ -1,4 +1,5 @@
-"Five estimators on one table: those without bias agree with the exact gradient, the surrogate with autograd, the released one with nothing."
+"""Five estimators on one table: those without bias agree with the exact gradient, the surrogate
+with autograd, the released one with nothing."""
 import numpy as np
 import pytest
 import torch
@@ -11,18 +12,21 @@ from regionedit.method.clip import Clip
 from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import to_tensor
 from regionedit.method.edits import Edit
-from regionedit.method.estimators import ESTIMATORS, Gumbel, Reinforce, Released, Rloo, edit_losses, slope_maps, surrogate_slopes
-from regionedit.method.gradients import exact_gradient
+from regionedit.method.estimators import (ESTIMATORS, Gumbel, Reinforce, Released, Rloo,
+                                          edit_losses, slope_maps, surrogate_slopes)
+from regionedit.method.estimators import exact_gradient
 from regionedit.method.learner import learn
-from regionedit.method.proposals import RegionGenerator
+from regionedit.method.regions import RegionGenerator
 from regionedit.method.table import fill_table
 from stubs import picture
 
 K, M = 3, 4
 
-def numbers(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+def numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
-def make(name, seed=0, slopes=None): return ESTIMATORS[name](seed, numbers(K, M, M, seed=9) if slopes is None else slopes)
+def make(name, seed=0, slopes=None):
+    return ESTIMATORS[name](seed, numbers(K, M, M, seed=9) if slopes is None else slopes)
 
 def gradients(estimator, logits, losses, n):
     out = []
@@ -32,11 +36,13 @@ def gradients(estimator, logits, losses, n):
         out.append(leaf.grad)
     return torch.stack(out)
 
-def test_config_offers_what_is_registered(): assert set(CHOICES['estimator']) == {*ESTIMATORS, 'amortised'}
+def test_config_offers_what_is_registered():
+    assert set(CHOICES['estimator']) == {*ESTIMATORS, 'amortised'}
 
 # without bias
 
-@pytest.mark.parametrize('estimator', [Rloo(1), Rloo(2, samples=5), Reinforce(3)], ids=['rloo', 'rloo 5', 'reinforce'])
+@pytest.mark.parametrize('estimator', [Rloo(1), Rloo(2, samples=5), Reinforce(3)],
+                         ids=['rloo', 'rloo 5', 'reinforce'])
 def test_the_mean_is_the_exact_gradient_within_its_standard_error(estimator):
     logits, losses = numbers(K, M, seed=1), 2 + numbers(K, M, seed=2)
     found = gradients(estimator, logits, losses, 4000)
@@ -48,13 +54,17 @@ def test_the_mean_is_the_exact_gradient_within_its_standard_error(estimator):
 @pytest.mark.parametrize('name', ['exact', 'rloo', 'reinforce'])
 def test_they_descend_the_expectation_that_finite_differences_see(name):
     logits, losses = numbers(K, M, seed=3).double(), numbers(K, M, seed=4).double()
-    by_scipy = approx_fprime(logits.numpy().ravel(), lambda z: (softmax(z.reshape(K, M), axis=1) * losses.numpy()).sum(1).mean(), 1e-6)
+    by_scipy = approx_fprime(logits.numpy().ravel(),
+                             lambda z: (softmax(z.reshape(K, M), axis=1)
+                                        * losses.numpy()).sum(1).mean(), 1e-6)
     found = gradients(make(name, 5), logits, losses, 1 if name == 'exact' else 4000)
     error = found.std(0) / len(found)**.5 if len(found) > 1 else torch.full((K, M), 1e-6)
-    assert ((found.mean(0).flatten() - torch.from_numpy(by_scipy)).abs() < 4 * error.flatten()).all()
+    assert ((found.mean(0).flatten() - torch.from_numpy(by_scipy)).abs() < 4
+            * error.flatten()).all()
 
 def test_rloo_by_hand():
-    "Losses 1 and 3, one sample of each: the better is 2 below the other, so -2/2 and +2/2 times the derivatives of log pi."
+    """Losses 1 and 3, one sample of each: the better is 2 below the other, so -2/2 and +2/2 times
+    the derivatives of log pi."""
     class Both(Rloo):
         def sample(self, logits, n): return torch.tensor([[0, 1]])
     leaf = torch.zeros(1, 2, requires_grad=True)
@@ -64,7 +74,8 @@ def test_rloo_by_hand():
 def test_the_moving_baseline_does_not_know_the_sample_it_judges():
     estimator, losses = Reinforce(0), torch.full((1, 2), 5.)
     first = estimator(torch.zeros(1, 2), losses)
-    assert first.item() == pytest.approx(5 * np.log(.5)) and estimator.baseline.item() == pytest.approx(.5)
+    assert first.item() == pytest.approx(5 * np.log(.5))
+    assert estimator.baseline.item() == pytest.approx(.5)
     for _ in range(200): last = estimator(torch.zeros(1, 2), losses)
     assert abs(last.item()) < 1e-4, 'a constant loss is soon all baseline'
 
@@ -82,7 +93,8 @@ def test_a_seed_decides_the_samples_and_nothing_else_does(name):
 
 @pytest.mark.parametrize('name', ESTIMATORS)
 def test_the_gradient_reaches_every_parameter_or_none(name):
-    network, losses = RegionGenerator(dim=4, num_proposals=M, hidden=8), numbers(6, M, seed=1).requires_grad_()
+    network, losses = (RegionGenerator(dim=4, num_proposals=M, hidden=8),
+                       numbers(6, M, seed=1).requires_grad_())
     make(name, slopes=numbers(6, M, M))(network(numbers(6, M, 4, 7, 7)), losses).backward()
     arrived = [p.grad is not None and bool(p.grad.abs().max() > 0) for p in network.parameters()]
     assert all(arrived) if ESTIMATORS[name].learns else not any(arrived)
@@ -109,34 +121,42 @@ class Tower(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.patches, self.out = nn.Conv2d(3, 12, 4, 4), nn.Linear(12, 8)
-        self.visual = type('Visual', (), dict(preprocess_cfg=dict(mean=(.5,) * 3, std=(.4,) * 3, size=16)))()
+        self.visual = type('Visual', (),
+                           dict(preprocess_cfg=dict(mean=(.5,) * 3, std=(.4,) * 3, size=16)))()
     def forward_intermediates(self, image, **kwargs):
         x = self.patches(image).tanh()
-        return dict(image_features=nn.functional.normalize(self.out(x.mean((2, 3))), dim=-1), image_intermediates=[x])
+        return dict(image_features=nn.functional.normalize(self.out(x.mean((2, 3))), dim=-1),
+                    image_intermediates=[x])
 
 class SmoothClip(Clip):
     "Texts are given."
     def __init__(self): super().__init__(Tower(), type('Tokenizer', (), dict(context_length=8))())
-    def encode_texts(self, texts): return nn.functional.normalize(torch.stack([numbers(8, seed=len(t)) for t in texts]), dim=-1)
+    def encode_texts(self, texts):
+        return nn.functional.normalize(torch.stack([numbers(8, seed=len(t)) for t in texts]),
+                                       dim=-1)
 
 class Noise:
     "Replaces a window by noise of its own."
     name, size, config = 'noise', 16, {}
-    def fill(self, images, masks, prompt, **kwargs): return [picture(16, 16, i) for i in range(len(images))]
+    def fill(self, images, masks, prompt, **kwargs):
+        return [picture(16, 16, i) for i in range(len(images))]
 
 @pytest.fixture(scope='module')
 def case():
     clip, image, config = SmoothClip(), picture(32, 24), Config(lambda_dir=.7, lambda_str=2.)
-    boxes = torch.tensor([[[8, 8, 14, 14], [5, 5, 17, 17], [0, 0, 24, 23]], [[24, 2, 30, 8], [20, 0, 32, 12], [5, 5, 17, 17]]])
+    boxes = torch.tensor([[[8, 8, 14, 14], [5, 5, 17, 17], [0, 0, 24, 23]],
+                          [[24, 2, 30, 8], [20, 0, 32, 12], [5, 5, 17, 17]]])
     table = fill_table(image, boxes, 'a rocket', 'a cat', Noise(), clip)
-    return clip, image, table, config, surrogate_slopes(clip, image, table, 'a rocket', 'a cat', config)
+    return clip, image, table, config, surrogate_slopes(clip, image, table, 'a rocket', 'a cat',
+                                                        config)
 
 def test_tensors_score_as_pictures_do(case):
     clip, image, table, config, _ = case
     small = image.resize((16, 16), Image.BICUBIC)       # at CLIP's own size nothing is resized
     again = fill_table(small, table.boxes.clamp(max=16), 'a rocket', 'a cat', Noise(), clip)
     pixels = torch.stack([to_tensor(small)] + [to_tensor(e.paste(small)) for e in again.edits])
-    torch.testing.assert_close(edit_losses(clip, pixels, clip.encode_texts(['a rocket', 'a cat']), config)[again.index], again.loss(config))
+    torch.testing.assert_close(edit_losses(clip, pixels, clip.encode_texts(['a rocket', 'a cat']),
+                                           config)[again.index], again.loss(config))
 
 def test_slopes_are_those_of_autograd_and_of_finite_differences(case):
     clip, image, table, config, slopes = case
@@ -144,20 +164,27 @@ def test_slopes_are_those_of_autograd_and_of_finite_differences(case):
     edit = to_tensor(table.edits[table.index[k, j]].paste(image))
     masks = torch.zeros(3, 1, 24, 32)
     for mask, (x0, y0, x1, y1) in zip(masks, table.boxes[k].tolist()): mask[..., y0:y1, x0:x1] = 1
-    def loss(y): return edit_losses(clip, torch.stack([source, source + (y.view(3, 1, 1, 1) * masks).sum(0) * (edit - source)]), texts, config).sum()
+    def loss(y):
+        return edit_losses(clip,
+                           torch.stack([source,
+                                        source + (y.view(3, 1, 1, 1) * masks).sum(0)
+                                        * (edit - source)]), texts, config).sum()
     y = torch.tensor([0., 1., 0.], requires_grad=True)
     loss(y).backward()
     torch.testing.assert_close(slopes[k, j], y.grad, atol=1e-5, rtol=1e-4)
-    with torch.no_grad(): differences = torch.stack([(loss(y + d) - loss(y - d)) / .02 for d in .01 * torch.eye(3)])
+    with torch.no_grad():
+        differences = torch.stack([(loss(y + d) - loss(y - d)) / .02 for d in .01 * torch.eye(3)])
     torch.testing.assert_close(slopes[k, j], differences, atol=2e-3, rtol=2e-2)
 
 def test_the_surrogate_sees_nothing_outside_the_edited_box(case):
     clip, image, table, config, slopes = case
-    for edit, map in zip(table.edits, slope_maps(clip, image, table.edits, 'a rocket', 'a cat', config)):
+    for edit, map in zip(table.edits,
+                         slope_maps(clip, image, table.edits, 'a rocket', 'a cat', config)):
         x0, y0, x1, y1 = edit.box
         inside = torch.zeros(24, 32, dtype=torch.bool); inside[y0:y1, x0:x1] = True
         assert map[~inside].eq(0).all() and map[inside].abs().max() > 0
-    for j in range(3): torch.testing.assert_close(slopes[0, j, j:], slopes[0, j, j].expand(3 - j))      # nested: all larger boxes look the same
+    # nested: all larger boxes look the same
+    for j in range(3): torch.testing.assert_close(slopes[0, j, j:], slopes[0, j, j].expand(3 - j))
     assert (slopes[0, 2, 0] - slopes[0, 2, 2]).abs() > 1e-4
     assert slopes[1, 0, 2] == 0, 'a box beside the edited one'
 
@@ -176,13 +203,16 @@ def test_straight_through_is_autograd_through_softmax(case):
     assert value.item() == pytest.approx(losses[range(2), soft.argmax(-1).tolist()].mean().item())
 
 def test_the_surrogate_cannot_tell_a_larger_box_from_the_edited_one(case):
-    "Whatever is sampled, the preference between it and a larger box is moved by the noise only: the derivative in units of probability is the same."
+    """Whatever is sampled, the preference between it and a larger box is moved by the noise only:
+    the derivative in units of probability is the same."""
     *_, slopes = case
     estimator, logits = Gumbel(0, slopes[:1]), torch.zeros(1, 3)
     for seed in range(10):
         leaf = logits.clone().requires_grad_()
         estimator.generator.manual_seed(seed); estimator(leaf, torch.zeros(1, 3)).backward()
-        soft = (-torch.empty(1, 3).exponential_(generator=torch.Generator().manual_seed(seed)).log()).softmax(-1)
+        soft = (-torch.empty(1,
+                             3).exponential_(
+                                 generator=torch.Generator().manual_seed(seed)).log()).softmax(-1)
         j = soft.argmax().item()
         ratio = (leaf.grad / soft)[0, j:]
         torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), atol=1e-5, rtol=1e-3)
@@ -194,14 +224,16 @@ def test_one_loop_for_all(case, name):
     _, _, table, _, slopes = case
     network = RegionGenerator(6, 3, hidden=8)
     start = [p.detach().clone() for p in network.parameters()]
-    t = learn(network, numbers(2, 3, 6, 7, 7), table, Config(estimator=name, learning_steps=30, lr=.01), slopes=slopes)
+    t = learn(network, numbers(2, 3, 6, 7, 7), table,
+              Config(estimator=name, learning_steps=30, lr=.01), slopes=slopes)
     moved = [bool((p != s).any()) for p, s in zip(network.parameters(), start)]
     if name == 'released':
         assert not any(moved) and all(p.grad is None for p in network.parameters())
         assert torch.equal(t.probabilities[0], t.probabilities[-1])
     else: assert all(moved)
     loss = table.loss(Config())
-    if name == 'exact': assert (loss.gather(1, t.chosen[-1][:, None])[:, 0] - loss.min(1).values).max() < .01
+    if name == 'exact':
+        assert (loss.gather(1, t.chosen[-1][:, None])[:, 0] - loss.min(1).values).max() < .01
 
 def test_the_released_loss_lets_itself_be_called_backward_on():
     loss = Released()(numbers(2, 3).requires_grad_(), numbers(2, 3))
@@ -220,8 +252,12 @@ def test_the_surrogate_of_what_is_left_out_is_zero(case):
     from dataclasses import replace
     clip, image, table, config, slopes = case
     def lost(values): return values.masked_fill(table.index == 1, torch.nan)
-    odd = replace(table, terms={t: lost(v) for t, v in table.terms.items()}, edits=tuple(replace(e, broken=i == 1) for i, e in enumerate(table.edits)))
-    assert odd.index[0, 1] == 1 and slope_maps(clip, image, odd.edits, 'a rocket', 'a cat', config)[1].eq(0).all()
+    odd = replace(table, terms={t: lost(v) for t, v in table.terms.items()},
+                  edits=tuple(replace(e, broken=i == 1) for i, e in enumerate(table.edits)))
+    assert odd.index[0, 1] == 1
+    assert slope_maps(clip, image, odd.edits, 'a rocket', 'a cat', config)[1].eq(0).all()
     for edits in (odd.edits, table.edits):
-        found = surrogate_slopes(clip, image, replace(odd, edits=edits), 'a rocket', 'a cat', config)
-        assert found[0, 1].eq(0).all() and torch.equal(found[odd.valid], slopes[odd.valid]) and found.isfinite().all()
+        found = surrogate_slopes(clip, image, replace(odd, edits=edits), 'a rocket', 'a cat',
+                                 config)
+        assert found[0, 1].eq(0).all() and torch.equal(found[odd.valid], slopes[odd.valid])
+        assert found.isfinite().all()

@@ -11,21 +11,25 @@ from regionedit.method.losses import SHORTEST, direction_loss
 from regionedit.method.losses import self_similarity, structure_loss
 from regionedit.method.losses import clip_loss
 
-def unit(*shape, seed=0): return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+def unit(*shape, seed=0):
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 def test_text_loss_is_the_cosine_distance():
     edits, text = 3 * unit(5, 16), unit(16, seed=1)
     expected = [cosine(e, text) for e in edits.double().numpy()]
-    assert clip_loss(edits, text).shape == (5,) and np.allclose(clip_loss(edits, text), expected, atol=1e-6)
+    assert clip_loss(edits, text).shape == (5,)
+    assert np.allclose(clip_loss(edits, text), expected, atol=1e-6)
 
 def test_text_loss_of_as_many_edits_as_features():
     edits = torch.eye(3)        # n = d: rows and columns must not be exchanged
-    assert torch.allclose(clip_loss(edits + torch.tensor([[0., 1., 0.], [0., 0., 0.], [0., 0., 0.]]), torch.tensor([1., 0., 0.])),
-                          torch.tensor([1 - 2 ** -.5, 1., 1.]), atol=1e-6)
+    assert torch.allclose(
+        clip_loss(edits + torch.tensor([[0., 1., 0.], [0., 0., 0.], [0., 0., 0.]]),
+                  torch.tensor([1., 0., 0.])), torch.tensor([1 - 2 ** -.5, 1., 1.]), atol=1e-6)
 
 def test_direction_loss_is_the_cosine_distance_of_the_steps():
     edits, source, text, word = unit(5, 16), unit(16, seed=1), unit(16, seed=2), unit(16, seed=3)
-    expected = [cosine(e - source.double().numpy(), (text - word).double().numpy()) for e in edits.double().numpy()]
+    expected = [cosine(e - source.double().numpy(), (text - word).double().numpy())
+                for e in edits.double().numpy()]
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert np.allclose(direction_loss(edits, source, text, word), expected, atol=1e-5)
@@ -33,7 +37,8 @@ def test_direction_loss_is_the_cosine_distance_of_the_steps():
 def test_direction_has_a_sign():
     x, y, a, b = unit(4, 16)
     there, back = direction_loss(y[None], x, b, a), direction_loss(x[None], y, b, a)
-    assert torch.allclose(there + back, torch.tensor([2.]), atol=1e-5) and abs(there.item() - 1) > .01
+    assert torch.allclose(there + back, torch.tensor([2.]), atol=1e-5)
+    assert abs(there.item() - 1) > .01
 
 def test_an_unchanged_picture_has_no_direction():
     source, text, word = unit(16, seed=1), unit(16, seed=2), unit(16, seed=3)
@@ -63,7 +68,8 @@ def test_structure_loss_is_the_root_mean_square_difference():
 
 def test_structure_loss_by_hand():
     source, opposite = torch.tensor([[1., 0.], [2., 0.]]), torch.tensor([[[1., 0.], [-3., 0.]]])
-    assert torch.allclose(structure_loss(opposite, source), torch.tensor([2 ** .5]))        # two of four places differ by 2
+    # two of four places differ by 2
+    assert torch.allclose(structure_loss(opposite, source), torch.tensor([2 ** .5]))
 
 def test_structure_loss_does_not_grow_with_the_number_of_patches():
     source, edit = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0))
@@ -82,6 +88,7 @@ def test_features_that_are_no_numbers_are_not_taken_for_no_direction(value):
     well, sick = direction_loss(edits, source, text, word), edits.clone()
     sick[2, 5] = value
     loss = direction_loss(sick, source, text, word)
-    assert loss.isfinite().tolist() == [True, True, False, True] and torch.equal(loss[[0, 1, 3]], well[[0, 1, 3]])
+    assert loss.isfinite().tolist() == [True, True, False, True]
+    assert torch.equal(loss[[0, 1, 3]], well[[0, 1, 3]])
     sick = source.clone(); sick[5] = value
     assert not direction_loss(edits, sick, text, word).isfinite().any()

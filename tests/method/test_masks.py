@@ -24,20 +24,25 @@ def test_the_window_holds_the_box_and_lies_inside(size, context):
     for box in random_boxes(size):
         x0, y0, x1, y1 = window = crop_window(box, size, context)
         assert all(type(v) is int for v in window)
-        assert 0 <= x0 <= box[0] and box[2] <= x1 <= size[0] and 0 <= y0 <= box[1] and box[3] <= y1 <= size[1], (box, window)
+        assert 0 <= x0 <= box[0] and box[2] <= x1 <= size[0] and 0 <= y0 <= box[1] and box[
+            3] <= y1 <= size[1], (box, window)
 
 def test_the_window_is_square_and_as_wide_as_asked():
     for box in random_boxes((200, 150)):
         longer = max(box[2] - box[0], box[3] - box[1])
         x0, y0, x1, y1 = crop_window(box, (200, 150), .5)
         for length, limit in ((x1 - x0, 200), (y1 - y0, 150)):
-            expected = min(longer * 1.5, 150) if longer <= 150 else min(longer * 1.5, limit)        # a square where one fits
+            # a square where one fits
+            expected = min(longer * 1.5, 150) if longer <= 150 else min(longer * 1.5, limit)
             assert length == pytest.approx(expected, abs=1), (box, x0, y0, x1, y1)
 
 def test_windows_by_hand():
-    assert crop_window((40, 10, 52, 16), (100, 30)) == (38, 5, 54, 21)          # 12 wide, 16 shown, centred on (46, 13)
-    assert crop_window((0, 24, 12, 30), (100, 30)) == (0, 14, 16, 30)           # pushed back at the left and at the bottom
-    assert crop_window((10, 0, 70, 30), (100, 30)) == (0, 0, 80, 30)            # the picture is not as high as the window
+    # 12 wide, 16 shown, centred on (46, 13)
+    assert crop_window((40, 10, 52, 16), (100, 30)) == (38, 5, 54, 21)
+    # pushed back at the left and at the bottom
+    assert crop_window((0, 24, 12, 30), (100, 30)) == (0, 14, 16, 30)
+    # the picture is not as high as the window
+    assert crop_window((10, 0, 70, 30), (100, 30)) == (0, 0, 80, 30)
     assert crop_window((10, 70, 30, 90), (30, 100), 0) == (10, 70, 30, 90)
 
 @pytest.mark.parametrize('size', SIZES)
@@ -57,7 +62,8 @@ def test_an_edit_of_the_windows_size_is_copied_pixel_by_pixel():
 def test_an_edit_of_another_size_keeps_its_place():
     "The left half of the window red, the right half green, in an edit that is not square."
     edit = Image.new('RGB', (64, 32), (255, 0, 0)); edit.paste((0, 255, 0), (32, 0, 64, 32))
-    found = np.asarray(paste_edit(picture(50, 30), edit, (10, 6, 34, 30), (14, 8, 30, 28)))[8:28, 14:30].astype(int)
+    found = np.asarray(paste_edit(picture(50, 30), edit, (10, 6, 34, 30),
+                                  (14, 8, 30, 28)))[8:28, 14:30].astype(int)
     assert (found[:, :6, 0] > 230).all() and (found[:, -6:, 1] > 230).all()
 
 def test_the_source_itself_is_not_changed():

@@ -4,26 +4,29 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from regionedit.method.proposals import RegionGenerator, proposal_sizes, propose, roi_features
+from regionedit.method.regions import RegionGenerator, proposal_sizes, propose, roi_features
 
 
 def test_sizes():
     assert np.allclose(proposal_sizes(7, .2, .6), np.geomspace(.2, .6, 7))
     assert np.allclose(proposal_sizes(1, .2, .8), [.4])
-    for bad in ((0, .2, .8), (7, 0, .8), (7, .9, .8), (7, .2, 1.2), (7, float('nan'), .8), (7, .2, float('nan'))):
+    for bad in ((0, .2, .8), (7, 0, .8), (7, .9, .8), (7, .2, 1.2), (7, float('nan'), .8),
+                (7, .2, float('nan'))):
         with pytest.raises(ValueError, match='min_size'): proposal_sizes(*bad)
 
 
 def test_boxes_by_hand():
     boxes = propose(torch.tensor([[50., 20.], [2., 39.5]]), torch.tensor([.25, 1.]), (100, 40))
     assert boxes.dtype == torch.long
-    assert boxes.tolist() == [[[45, 15, 55, 25], [30, 0, 70, 40]], [[0, 35, 7, 40], [0, 20, 22, 40]]]
+    assert boxes.tolist() == [[[45, 15, 55, 25], [30, 0, 70, 40]],
+                              [[0, 35, 7, 40], [0, 20, 22, 40]]]
 
 
 @pytest.mark.parametrize('size', [(128, 128), (97, 61), (30, 200), (1, 5), (1, 1)])
 def test_boxes_hold_their_anchor_and_lie_inside(size):
     rng = np.random.default_rng(0)
-    anchors = torch.from_numpy(rng.random((200, 2)) * size).float().clamp(max=torch.tensor(size) - 1e-3)
+    anchors = torch.from_numpy(rng.random((200, 2)) * size).float().clamp(
+        max=torch.tensor(size) - 1e-3)
     sizes = proposal_sizes()
     boxes = propose(anchors, sizes, size)
     x0, y0, x1, y1 = boxes.unbind(-1)
@@ -37,7 +40,8 @@ def test_boxes_hold_their_anchor_and_lie_inside(size):
 
 
 def plain_pool(features, box, size, pool):
-    "Maximum over bins of the cells a box touches, with loops: bins as in Fast R-CNN (floor of the start, ceiling of the end)."
+    """Maximum over bins of the cells a box touches, with loops: bins as in Fast R-CNN (floor of the
+    start, ceiling of the end)."""
     d, gh, gw = features.shape
     cols = [c for c in range(gw) if c * size[0] < box[2] * gw and (c + 1) * size[0] > box[0] * gw]
     rows = [r for r in range(gh) if r * size[1] < box[3] * gh and (r + 1) * size[1] > box[1] * gh]
@@ -50,43 +54,53 @@ def plain_pool(features, box, size, pool):
     return out
 
 
-@pytest.mark.parametrize('size, grid', [((40, 80), (4, 4)), ((128, 96), (16, 21)), ((97, 61), (7, 13))])
+@pytest.mark.parametrize('size, grid',
+                         [((40, 80), (4, 4)), ((128, 96), (16, 21)), ((97, 61), (7, 13))])
 def test_pool_against_loops(size, grid):
     features = torch.randn(3, *grid, generator=torch.Generator().manual_seed(0))
     rng = np.random.default_rng(1)
-    x, y = np.sort(rng.integers(0, size[0], (40, 2)), 1), np.sort(rng.integers(0, size[1], (40, 2)), 1)
+    x, y = (np.sort(rng.integers(0, size[0], (40, 2)), 1),
+            np.sort(rng.integers(0, size[1], (40, 2)), 1))
     boxes = torch.from_numpy(np.stack((x[:, 0], y[:, 0], x[:, 1] + 1, y[:, 1] + 1), 1))
     for pool in (1, 4):
         out = roi_features(features, boxes, size, pool)
-        for box, pooled in zip(boxes.tolist(), out): assert torch.equal(pooled, plain_pool(features, box, size, pool)), box
+        for box, pooled in zip(boxes.tolist(), out):
+            assert torch.equal(pooled, plain_pool(features, box, size, pool)), box
 
 
 def test_pool_by_hand_on_cells_that_are_not_square():
     F = torch.arange(16.).view(1, 4, 4)
-    def extremes(*box): return [roi_features(s * F, torch.tensor(box), (40, 80), 1).item() * s for s in (-1, 1)]
+    def extremes(*box):
+        return [roi_features(s * F, torch.tensor(box), (40, 80), 1).item() * s for s in (-1, 1)]
     assert extremes(10, 20, 30, 80) == [5, 14]
     assert extremes(10, 20, 31, 80) == [5, 15]
     assert extremes(9, 20, 30, 80) == [4, 14]
     assert extremes(10, 19, 30, 60) == [1, 10]
     assert extremes(21, 41, 22, 42) == [10, 10]
     assert extremes(0, 0, 40, 80) == [0, 15]
-    assert roi_features(F, torch.tensor([20, 0, 40, 80]), (40, 80), 2)[0].tolist() == [[6, 7], [14, 15]]
+    assert roi_features(F, torch.tensor([20, 0, 40, 80]), (40, 80),
+                        2)[0].tolist() == [[6, 7], [14, 15]]
 
 
 def test_align_against_torchvision_at_full_resolution():
-    "Square cells: torchvision's own scale does what ours does by hand, given a batch index instead of a list."
+    """Square cells: torchvision's own scale does what ours does by hand, given a batch index
+    instead of a list."""
     features = torch.randn(5, 6, 12, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([[3, 5, 50, 40], [0, 0, 96, 48], [90, 1, 96, 7]])
-    reference = roi_align(features[None], torch.cat((torch.zeros(3, 1), boxes), 1).float(), 7, spatial_scale=1 / 8, aligned=True)
-    assert torch.allclose(roi_features(features, boxes, (96, 48), method='align'), reference, atol=1e-5)
+    reference = roi_align(features[None], torch.cat((torch.zeros(3, 1), boxes), 1).float(), 7,
+                          spatial_scale=1 / 8, aligned=True)
+    assert torch.allclose(roi_features(features, boxes, (96, 48), method='align'), reference,
+                          atol=1e-5)
 
 
 def test_align_scales_each_axis_by_itself():
     columns = (torch.arange(8.) + .5).expand(1, 4, 8)
     rows = (torch.arange(4.) + .5)[:, None].expand(1, 4, 8)
     box = torch.tensor([20, 40, 60, 120])       # cells of 10 x 40: columns 2 to 6, rows 1 to 3
-    assert torch.allclose(roi_features(columns, box, (80, 160), 2, 'align')[0, 0], torch.tensor([3., 5.]))
-    assert torch.allclose(roi_features(rows, box, (80, 160), 2, 'align')[0, :, 0], torch.tensor([1.5, 2.5]))
+    assert torch.allclose(roi_features(columns, box, (80, 160), 2, 'align')[0, 0],
+                          torch.tensor([3., 5.]))
+    assert torch.allclose(roi_features(rows, box, (80, 160), 2, 'align')[0, :, 0],
+                          torch.tensor([1.5, 2.5]))
 
 
 @pytest.mark.parametrize('method', ['pool', 'align'])
@@ -96,7 +110,8 @@ def test_roi_shape_and_order(method):
     out = roi_features(features, boxes, (90, 60), method=method)
     assert out.shape == (3, 2, 5, 7, 7)
     assert torch.equal(out[2, 1], roi_features(features, boxes[2, 1], (90, 60), method=method))
-    with pytest.raises(ValueError, match="'crop'"): roi_features(features, boxes, (90, 60), method='crop')
+    with pytest.raises(ValueError, match="'crop'"):
+        roi_features(features, boxes, (90, 60), method='crop')
 
 
 def test_network_reads_channels_of_one_anchor():
@@ -111,7 +126,7 @@ def test_network_reads_channels_of_one_anchor():
     other[2] += 1
     moved = (network(other) - logits).abs().amax(1) > 1e-6
     assert moved.tolist() == [False, False, True, False, False, False]
-    assert not torch.allclose(network(features.flip(1)), logits)      # the order of the boxes matters
+    assert not torch.allclose(network(features.flip(1)), logits)  # the order of the boxes matters
 
 
 def test_network_layers_are_the_papers():
@@ -128,11 +143,13 @@ def test_network_from_a_seed():
     torch.rand(10)
     again, other = RegionGenerator(4, 3, seed=1), RegionGenerator(4, 3, seed=2)
     for name, p in first.named_parameters():
-        assert torch.equal(p, again.get_parameter(name)) and not torch.equal(p, other.get_parameter(name))
+        assert torch.equal(p, again.get_parameter(name))
+        assert not torch.equal(p, other.get_parameter(name))
 
 
 def test_network_refuses_and_every_parameter_gets_a_gradient():
     network = RegionGenerator(4, 3, hidden=8)
     with pytest.raises(ValueError, match='roi_features'): network(torch.zeros(2, 4, 3, 7, 7))
-    network(torch.randn(5, 3, 4, 7, 7, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    network(torch.randn(5, 3, 4, 7, 7,
+                        generator=torch.Generator().manual_seed(0))).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())

@@ -9,11 +9,14 @@ from regionedit.method.ranking import rank, scores
 def test_score_is_the_weighted_sum_of_cosines():
     generator = torch.Generator().manual_seed(0)
     edits, text = torch.randn(6, 8, generator=generator), torch.randn(8, generator=generator)
-    tokens, source_tokens = torch.randn(6, 4, 5, generator=generator), torch.randn(4, 5, generator=generator)
+    tokens, source_tokens = (torch.randn(6, 4, 5, generator=generator),
+                             torch.randn(4, 5, generator=generator))
     s, s_t2i, s_i2i = scores(edits, tokens, source_tokens, text, alpha=3., beta=.5)
     assert s.shape == s_t2i.shape == s_i2i.shape == (6,)
     assert np.allclose(s_t2i, [1 - cosine(e, text) for e in edits], atol=1e-5)
-    assert np.allclose(s_i2i, [np.mean([1 - cosine(p, q) for p, q in zip(e, source_tokens)]) for e in tokens], atol=1e-5)
+    assert np.allclose(s_i2i,
+                       [np.mean([1 - cosine(p, q) for p, q in zip(e, source_tokens)])
+                        for e in tokens], atol=1e-5)
     assert torch.allclose(s, 3 * s_t2i + .5 * s_i2i)
 
 def test_the_papers_weights():
@@ -28,4 +31,5 @@ def test_order_is_best_first_and_stable():
     assert rank(many).tolist() == [250, *range(250), *range(251, 300)]
 
 def test_not_a_number_is_refused():
-    with pytest.raises(ValueError, match='expected a number for each candidate'): rank(torch.tensor([.1, float('nan')]))
+    with pytest.raises(ValueError, match='expected a number for each candidate'):
+        rank(torch.tensor([.1, float('nan')]))

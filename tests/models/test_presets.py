@@ -12,7 +12,7 @@ from regionedit.cli import main
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
 from regionedit.method.edits import EDITORS
-from regionedit.models.presets import BUNDLED, CLIP, CLIPS, EDITOR_CARDS, PRESETS, VIT, VITS, choose_device, describe, get_preset, kind_of
+from regionedit.models.presets import BUNDLED, CLIP, CLIPS, EDITOR_CARDS, PRESETS, VIT, VITS, choose_device, look_up_preset, get_preset, kind_of
 from stubs import picture
 
 FEW = dict(num_anchors=2, num_proposals=2, learning_steps=3, num_inference_steps=2, progress=False)
@@ -154,7 +154,7 @@ def test_pocket_points_at_the_bundled_models(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, '_MODELS', tmp_path)
     for name in weights.NAMES: (tmp_path/name).mkdir(); (tmp_path/name/'model.safetensors').touch()
     for name, (kind, model, args) in BUNDLED.items():
-        p = describe(name)
+        p = look_up_preset(name)
         assert (p.vit, p.clip, p.editor_weights, p.editor, p.editor_args, p.bundled) == (tmp_path/'vit', tmp_path/'clip', tmp_path/model, kind, args, True)
 
 @pytest.mark.parametrize('name, missing', [('pocket', 'vit'), ('pocket-maskgit', 'maskgit')])

@@ -27,7 +27,7 @@ CALLS = {
     'show_terms': lambda ax: plots.show_terms(torch.rand(2, 3), ax),
     'show_trajectory': lambda ax: plots.show_trajectory([2., 1.], ax=ax),
     'show_candidates': lambda ax: plots.show_candidates([WIDE, WIDE], ax=ax),
-    'compare': lambda ax: plots.compare(WIDE, WIDE, ax=ax),
+    'show_before_after': lambda ax: plots.show_before_after(WIDE, WIDE, ax=ax),
     'show_mass': lambda ax: plots_attention.show_mass(WIDE, torch.rand(3, 6), .6, ax),
     'show_heads': lambda ax: plots_attention.show_heads(WIDE, torch.rand(7, 3, 6), ax),
     'show_chosen': lambda ax: plots_choice.show_chosen(WIDE, torch.zeros(2, 3, 4).long(), torch.tensor([2, 0]), ax=ax),
@@ -43,7 +43,7 @@ CALLS = {
 
 def test_every_public_plot_is_listed_here():
     public = [name for module in (plots, plots_attention, plots_choice, plots_editors) for name in module.__all__]
-    assert set(CALLS) == {name for name in public if name.startswith(('show_', 'compare'))} and len(public) == len(set(public))
+    assert set(CALLS) == {name for name in public if name.startswith('show_')} and len(public) == len(set(public))
 
 @pytest.mark.parametrize('name', CALLS)
 def test_the_axis_that_is_given_comes_back(name, ax):
@@ -112,7 +112,7 @@ def test_trajectory_follows_the_proposal_chosen_last(ax):
     assert [np.round(line.get_ydata(), 6).tolist() for line in twin.lines] == [[.5, .8], [.6, .9]]
 
 def test_the_edited_box_is_drawn_on_both_pictures(ax):
-    plots.compare(WIDE, WIDE, (3, 0, 9, 6), ax)
+    plots.show_before_after(WIDE, WIDE, (3, 0, 9, 6), ax)
     (x0, y0, x1, y1), second = (p.get_bbox().extents.tolist() for p in ax.patches)
     assert (x0, y0, x1, y1) == pytest.approx((.5, 0, 1.5, 1))     # heights are 1, so 6 of 12 columns are one unit wide
     left, right = ax.images[1].get_extent()[:2]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from regionedit.pocket import training
 from regionedit.pocket.clip import ClipRecipe, clip_sample, normalise
 from regionedit.pocket.scenes import SEEDS, draw_scene
-from regionedit.pocket.training import Recipe, fit, learning_rate, load_checkpoint, save_checkpoint
+from regionedit.pocket.training import Recipe, train, learning_rate, load_checkpoint, save_checkpoint
 from regionedit.models.bundled import weights_folder
 
 class Clock:
@@ -41,7 +41,7 @@ def clock(monkeypatch):
 
 def run(clock, out, minutes=4, resume=False, stop_at=None):
     recipe = Line(clock, stop_at)
-    return recipe, fit(recipe, out, minutes, resume, progress=False)
+    return recipe, train(recipe, out, minutes, resume, progress=False)
 
 def same(a: dict, b: dict): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
@@ -76,22 +76,22 @@ def test_without_resume_it_begins_anew(clock, tmp_path):
 def test_it_starts_from_weights(clock, tmp_path):
     run(clock, tmp_path/'first')
     weights = tmp_path/'first'/'weights'
-    card = fit(Line(clock), tmp_path/'second', 0, start=weights, progress=False)
+    card = train(Line(clock), tmp_path/'second', 0, start=weights, progress=False)
     assert card['steps'] == 0 and same(load_file(tmp_path/'second'/'weights'/'line.safetensors'), load_file(weights/'line.safetensors'))
     assert card['command'].endswith(f'--start {weights} --lr 0.05 --keep 0')
 
 def test_it_keeps_a_share_of_the_weights_it_began_with(clock, tmp_path):
     run(clock, tmp_path/'first')
     before = load_file(tmp_path/'first'/'weights'/'line.safetensors')
-    for name, keep in (('all', 0.), ('some', .25)): card = fit(Line(clock), tmp_path/name, 1, start=tmp_path/'first'/'weights', keep=keep, progress=False)
+    for name, keep in (('all', 0.), ('some', .25)): card = train(Line(clock), tmp_path/name, 1, start=tmp_path/'first'/'weights', keep=keep, progress=False)
     after, mixed = (load_file(tmp_path/name/'weights'/'line.safetensors') for name in ('all', 'some'))
     assert not same(before, after) and card['command'].endswith('--keep 0.25')
     for k in before: assert torch.allclose(mixed[k], .25 * before[k] + .75 * after[k])
-    with pytest.raises(ValueError, match='a run that began with weights'): fit(Line(clock), tmp_path/'first', 0, resume=True, keep=.25, progress=False)
+    with pytest.raises(ValueError, match='a run that began with weights'): train(Line(clock), tmp_path/'first', 0, resume=True, keep=.25, progress=False)
 
 def test_a_recipe_that_cannot_start_from_weights_says_so(tmp_path):
     class Other(Line): load = Recipe.load
-    with pytest.raises(ValueError, match='expected a model that can start from weights, line cannot'): fit(Other(None), tmp_path, 0, start=tmp_path, progress=False)
+    with pytest.raises(ValueError, match='expected a model that can start from weights, line cannot'): train(Other(None), tmp_path, 0, start=tmp_path, progress=False)
 
 def test_what_a_model_was_trained_upon_is_laid_out_and_never_mixed(tmp_path):
     for name, content in dict(one=b'1', two=b'2').items():

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from regionedit.method.config import RANGES, Config
-from regionedit.method.gradients import entropy, exact_gradient, exact_loss
+from regionedit.method.estimators import entropy, exact_gradient, exact_loss
 from regionedit.method.learner import learn, standardise
-from regionedit.method.proposals import RegionGenerator
+from regionedit.method.regions import RegionGenerator
 from regionedit.method.table import EditCache, EditTable, fill_table
 from stubs import StubClip, StubEditor, picture
 
