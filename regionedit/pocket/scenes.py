@@ -188,7 +188,7 @@ SAID = dict(striped='on a striped background', tiled='on a chequered background'
 def article(noun: str) -> str:
     "The noun with its article; grapes and bread have none."
     if noun.split()[-1] in BARE and not noun.startswith(('bunch', 'stack', 'loaf')): return noun
-    vowel = noun[0] in 'aeiou' and not noun.startswith(('uni', 'ufo'))
+    vowel = noun.startswith('hour') or noun[0] in 'aeiou' and not noun.startswith(('uni', 'ufo'))
     return f"{'an' if vowel else 'a'} {noun}"
 
 def describe(rng, o: Object) -> str:
