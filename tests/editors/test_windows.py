@@ -27,7 +27,7 @@ def pixels(pictures): return [p.tobytes() for p in pictures]
 # company (A7)
 
 @pytest.mark.parametrize('kind, count',
-                         [('diffusion', 1), ('diffusion', 3), ('diffusion', 8), ('pipeline', 2)])
+                         [('diffusion', 1), ('diffusion', 4), ('diffusion', 8), ('pipeline', 2)])
 def test_a_window_is_the_same_in_any_company(folder, windows, kind, count):
     editor, (images, masks) = load_editor(kind, folder, num_inference_steps=3,
                                           windows_per_pass=count), windows
