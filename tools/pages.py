@@ -78,7 +78,7 @@ def result_words(outputs: list) -> str:
     "What an `EditResult` among the outputs is, or ''."
     for data in outputs:
         said = ''.join(data.get('text/plain', ''))
-        found = [re.search(rf"\b{name}=(['\"])(.*?)\\1", said) for name in ('source', 'prompt')]
+        found = [re.search(rf"\b{name}=(['\"])(.*?)\1", said) for name in ('source', 'prompt')]
         if said.startswith('EditResult(') and all(found):
             source, prompt = (m.group(2) for m in found)
             return f'Edit of {source} into {prompt}: the picture, the boxes that were left, the edit'

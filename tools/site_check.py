@@ -198,6 +198,16 @@ def searchable(pages: list, docs: Path) -> list:
     found = {urldefrag(e['href'])[0] for e in json.loads((docs/'search.json').read_text(encoding='utf8'))}
     return [f'{p.name}: the search does not know it' for p in pages if p.name not in found]
 
+def try_it(docs: Path) -> list:
+    "The page \"Try it\" offers enough, and what it offers is there."
+    menu = docs/'try'/'menu.json'
+    scenes = json.loads(menu.read_text(encoding='utf8')) if menu.exists() else []
+    names = [f'{n:02}-{p}-{painter}.json' for n, s in enumerate(scenes) for p in range(len(s['prompts'])) for painter in s['painters']]
+    lost = [n for n in names if not (docs/'try'/n).exists()]
+    small = [s for s in scenes if len(s['prompts']) < 2 or len(s['painters']) < 2]
+    if len(scenes) < 12 or small: return [f'try_it.html: {len(names)} edits of {len(scenes)} scenes, expected 12 scenes, 2 prompts, 2 painters; run python tools/try_it.py']
+    return [f'try_it.html: {n} is missing; run python tools/try_it.py' for n in lost]
+
 # ---- in a browser
 
 WIDTHS = (360, 900, 1200, 1400)
@@ -245,20 +255,31 @@ def fits(tab, name: str, widths=WIDTHS) -> list:
         if wide > 0: faults.append(f'{name}: {wide} px wider than a window of {width} px')
     return faults
 
-def finds(tab, name: str, word: str = 'attention') -> list:
+def finds(tab, name: str, word: str = 'attention', wait: int = 8000) -> list:
     "The search answers."
     tab.set_viewport_size(dict(width=1200, height=900))
     box = tab.locator('input[type=search]').first
     box.click(); box.press_sequentially(word)
-    try: tab.wait_for_selector('.smalldocs-search-results a', timeout=8000)
+    try: tab.wait_for_selector('.smalldocs-search-results a', timeout=wait)
     except Exception: return [f'{name}: the search finds nothing for {word!r}']
     return []
+
+def plays(tab, name: str, wait: int = 20_000) -> list:
+    "An edit is shown, and another one when another painter is chosen."
+    status = tab.locator('#try-it [role=status]')
+    try:
+        tab.wait_for_selector('#try-it .rex canvas', timeout=wait)
+        before = status.inner_text()
+        tab.locator('#try-it .try-painter label').nth(1).click(timeout=wait)
+        tab.wait_for_function('said => { const now = document.querySelector("#try-it [role=status]").innerText; return now.includes("→") && now !== said }', arg=before, timeout=wait)
+    except Exception as error: return [f'{name}: no edit is shown ({str(error).splitlines()[0][:80]})']
+    return fits(tab, name)
 
 def walk(docs: Path, pages: list) -> list:
     if not shutil.which('chromium'):
         print('no chromium here: not looked for code that is cut, pages that are too wide, requests and the search')
         return []
-    return browse(docs, [p.name for p in pages], fits) + browse(docs, ['index.html'], finds)
+    return browse(docs, [p.name for p in pages], fits) + browse(docs, ['index.html'], finds) + browse(docs, ['try_it.html'], plays)
 
 # ---- all of it
 
@@ -282,5 +303,5 @@ def check(docs: Path, nbs: Path) -> list:
     if len(undocumented) > STILL_UNDOCUMENTED: faults += undocumented
     print(f'{documented} public names with their signatures, {len(undocumented)} without in {" and ".join(LATER)}')
     faults += dead_links(pages, docs)
-    faults += other_hosts(pages, docs) + reading_order(config, sources) + sidebar(pages, config) + searchable(pages, docs)
+    faults += other_hosts(pages, docs) + reading_order(config, sources) + sidebar(pages, config) + searchable(pages, docs) + try_it(docs)
     return faults + walk(docs, pages)

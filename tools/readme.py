@@ -1,0 +1,20 @@
+"""README.md is the site's front page, nbs/index.ipynb, with links as GitHub needs them: python tools/readme.py"""
+import json, re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = '# README: '     # in a code cell: what stands in the README in its place
+
+def readme(notebook: dict) -> str:
+    "Markdown of the front page; code is left out, or replaced by the line that says by what."
+    parts = []
+    for cell in notebook['cells']:
+        text = ''.join(cell['source'])
+        if cell['cell_type'] == 'code': parts += [line.removeprefix(MARK) for line in text.splitlines() if line.startswith(MARK)]
+        else: parts.append(re.sub(r'\]\((?![a-z]+:|#)([^)]+\.ipynb[^)]*)\)', r'](nbs/\1)', text))
+    parts[0] = parts[0].splitlines()[0]
+    return '\n\n'.join(parts) + '\n'
+
+if __name__ == '__main__':
+    notebook = json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf8'))
+    (ROOT/'README.md').write_text(readme(notebook), encoding='utf8')
