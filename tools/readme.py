@@ -1,4 +1,4 @@
-"""README.md is the site's front page, nbs/index.ipynb, with links as GitHub needs them: python tools/readme.py"""
+"""Write README.md from the site's front page, nbs/index.ipynb: python tools/readme.py"""
 import json, re
 from pathlib import Path
 
@@ -6,11 +6,12 @@ ROOT = Path(__file__).resolve().parent.parent
 MARK = '# README: '     # in a code cell: what stands in the README in its place
 
 def readme(notebook: dict) -> str:
-    "Markdown of the front page; code is left out, or replaced by the line that says by what."
+    "The front page with links for GitHub; for code stands what its line `# README:` says."
     parts = []
     for cell in notebook['cells']:
         text = ''.join(cell['source'])
-        if cell['cell_type'] == 'code': parts += [line.removeprefix(MARK) for line in text.splitlines() if line.startswith(MARK)]
+        if cell['cell_type'] == 'code':
+            parts += [s.removeprefix(MARK) for s in text.splitlines() if s.startswith(MARK)]
         else: parts.append(re.sub(r'\]\((?![a-z]+:|#)([^)]+\.ipynb[^)]*)\)', r'](nbs/\1)', text))
     parts[0] = parts[0].splitlines()[0]
     return '\n\n'.join(parts) + '\n'

@@ -1,8 +1,9 @@
 """Build the site without Quarto, and check it: python tools/site.py [--serve]
 
-nbdev prepares the pages in `_proc`, as `nbdev_docs` does before it calls Quarto, with the steps of pages.py beside its own;
-smalldocs renders them to `_proc/_docs`; KaTeX is put beside them, so that no page asks another host. What is then checked stands
-in site_check.py; exit status 1 if anything is wrong. `--quarto` renders the prepared pages with Quarto instead, to `_docs`.
+nbdev prepares the pages in `_proc`, as `nbdev_docs` does before it calls Quarto, with the steps of
+pages.py beside its own; smalldocs renders them to `_proc/_docs`; KaTeX is put beside them, so that
+no page asks another host. What is then checked stands in site_check.py; exit status 1 if anything
+is wrong. `--quarto` renders the prepared pages with Quarto instead, to `_docs`.
 """
 import argparse, json, re, shutil, subprocess, sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 ROOT, TOOLS = Path(__file__).resolve().parent.parent, Path(__file__).resolve().parent
 sys.path.append(str(TOOLS))
 KATEX = 'https://cdn.jsdelivr.net/npm/katex@0.16.11/dist'       # where smalldocs looks for it
-FATAL = ('broken link', 'unknown key')      # of what smalldocs says; the rest is what only Quarto can do
+FATAL = ('broken link', 'unknown key')      # of what smalldocs says; the rest only Quarto can do
 
 def prepare() -> Path:
     "The folder with the pages as a renderer takes them."
@@ -22,30 +23,31 @@ def prepare() -> Path:
     return Path(nbdev.serve.proc_nbs(path=str(ROOT/'nbs'), n_workers=0, force=True))
 
 def as_named(folder: Path) -> dict:
-    "Pages by the names that nbdev gives them and links to: api/method/00_core.html -> api/method/core.html."
+    "Pages by the names that nbdev gives them: api/method/00_core.html -> api/method/core.html."
     names = {}
     for page in folder.rglob('*.ipynb'):
-        front = yaml.safe_load(''.join(json.loads(page.read_text(encoding='utf8'))['cells'][0]['source']).strip('-\n'))
+        front = ''.join(json.loads(page.read_text(encoding='utf8'))['cells'][0]['source'])
         old = page.relative_to(folder).with_suffix('.html')
-        names[old.as_posix()] = old.with_name(front['output-file']).as_posix()
+        names[old.as_posix()] = old.with_name(
+            yaml.safe_load(front.strip('-\n'))['output-file']).as_posix()
+    if len({*names.values()}) < len(names): raise ValueError('two pages of one name')
     return names
 
 def at_home(docs: Path, names: dict, site: str):
     "Pages under their names, links from page to page, and all that a page needs beside it."
     old = {Path(a).name: Path(b).name for a, b in names.items()}
-    if len({*names.values()}) < len(names): raise ValueError('two pages of one name')
-    pages = re.compile(rf'(?<=[/"])({"|".join(map(re.escape, old))})(?=["#])')
+    pages = re.compile(rf'(?<=[/"])({"|".join(map(re.escape, old))})(?=["#<])')
     for a, b in names.items(): (docs/a).rename(docs/b)
     for file in [*docs.rglob('*.html'), docs/'search.json', docs/'sitemap.xml']:
         up = '../' * (len(file.relative_to(docs).parts) - 1)
         text = pages.sub(lambda m: old[m[1]], file.read_text(encoding='utf8'))
         if file.suffix == '.html':
-            text = text.replace(f'href="{site}', f'href="{up}').replace(f'{KATEX}/contrib/', f'{KATEX}/')
-            text = text.replace(KATEX, f'{up}site_libs/katex')
-        elif file.suffix == '.xml': text = re.sub(r'(?<=/)[^/<]+\.html(?=<)', lambda m: old.get(m[0], m[0]), text)
+            text = text.replace(f'href="{site}', f'href="{up}')
+            text = re.sub(rf'{KATEX}(/contrib)?', f'{up}site_libs/katex', text)
         file.write_text(text, encoding='utf8')
     for style in docs.rglob('*.css'):       # fonts of another host: the system has its own
-        style.write_text(re.sub(r'@import url\(["\']?https?:[^)]*\);', '', style.read_text(encoding='utf8')), encoding='utf8')
+        text = re.sub(r'@import url\(["\']?https?:[^)]*\);', '', style.read_text(encoding='utf8'))
+        style.write_text(text, encoding='utf8')
     shutil.copytree(TOOLS/'katex', docs/'site_libs'/'katex', dirs_exist_ok=True)
 
 def render(folder: Path) -> list:
@@ -57,7 +59,8 @@ def render(folder: Path) -> list:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--serve', action='store_true', help='show the site on http://localhost:3000')
+    parser.add_argument('--serve', action='store_true',
+                        help='show the site on http://localhost:3000')
     parser.add_argument('--quarto', action='store_true', help='render with Quarto, to _docs')
     args = parser.parse_args()
     folder = prepare()
@@ -71,7 +74,8 @@ def main() -> int:
     faults = render(folder) + check(docs, ROOT/'nbs')
     print(*faults, sep='\n')
     print(f"{len([*docs.rglob('*.html')])} pages in {docs}, {len(faults)} faults")
-    if args.serve: subprocess.run([sys.executable, '-m', 'http.server', '3000', '--directory', str(docs)])
+    if args.serve:
+        subprocess.run([sys.executable, '-m', 'http.server', '3000', '--directory', str(docs)])
     return 1 if faults else 0
 
 if __name__ == '__main__': sys.exit(main())
