@@ -197,6 +197,7 @@ needs_chromium = pytest.mark.skipif(
     not (shutil.which('chromium') and importlib.util.find_spec('playwright')),
     reason='needs Chromium and playwright')
 
+@pytest.mark.slow
 @needs_chromium
 def test_code_that_is_cut_wide_pages_requests_and_a_dumb_search(tmp_path):
     long = 'x = ' + 'a_name + ' * 40
@@ -217,6 +218,7 @@ def test_code_that_is_cut_wide_pages_requests_and_a_dumb_search(tmp_path):
     for name, fault in expected:
         assert any(f.startswith(f'{name}.html: ') and fault in f for f in found)
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_page_that_fetches_its_edits(tmp_path):
     "An edit, another painter; what is said where an edit or all are missing; the keys."
@@ -306,7 +308,8 @@ def test_pages_get_the_names_that_links_expect(tmp_path, monkeypatch):
     monkeypatch.setattr(site, 'TOOLS', tmp_path)
     written(tmp_path/'katex'/'katex.min.js', '')
     html(docs/'api'/'00_a.html', '<a href="00_a.html#x">1</a>'
-         f'<a href="https://h.io/r/api/b.html">2</a><script src="{site.KATEX}/katex.min.js">')
+         f'<a href="https://h.io/r/api/b.html">2</a><script src="{site.KATEX}/katex.min.js">'
+         '</script><div class="sd-table"><table></table></div>')
     html(docs/'api'/'01_b.html', '')
     written(docs/'search.json', '[{"href": "api/00_a.html#x"}]')
     written(docs/'sitemap.xml', '<loc>https://h.io/r/api/00_a.html</loc>')
@@ -314,7 +317,8 @@ def test_pages_get_the_names_that_links_expect(tmp_path, monkeypatch):
     site.at_home(docs, {'api/00_a.html': 'api/a.html', 'api/01_b.html': 'api/b.html'},
                  'https://h.io/r/')
     page = site_check.read(docs/'api'/'a.html')
-    for part in ('href="a.html#x"', 'href="../api/b.html"', '"../site_libs/katex/katex.min.js"'):
+    for part in ('href="a.html#x"', 'href="../api/b.html"', '"../site_libs/katex/katex.min.js"',
+                 'tabindex="0"'):       # a table that scrolls is reached by keys too
         assert part in page
     assert site_check.read(docs/'search.json') == '[{"href": "api/a.html#x"}]'
     assert site_check.read(docs/'sitemap.xml') == '<loc>https://h.io/r/api/a.html</loc>'

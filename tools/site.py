@@ -43,6 +43,7 @@ def at_home(docs: Path, names: dict, site: str):
         text = pages.sub(lambda m: old[m[1]], file.read_text(encoding='utf8'))
         if file.suffix == '.html':
             text = text.replace(f'href="{site}', f'href="{up}')
+            text = text.replace('<div class="sd-table">', '<div class="sd-table" tabindex="0">')
             text = re.sub(rf'{KATEX}(/contrib)?', f'{up}site_libs/katex', text)
         file.write_text(text, encoding='utf8')
     for style in docs.rglob('*.css'):       # fonts of another host: the system has its own
