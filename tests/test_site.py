@@ -265,6 +265,14 @@ def through(step, *cells) -> list:
 def test_public_names():
     assert pages.public_names(MODULE) == ['A.run', 'B', 'B.m', 'B.__call__']
 
+def test_the_names_that_are_counted_are_those_of_the_modules():
+    nbs, package = ROOT/'nbs', ROOT/'regionedit'
+    modules = [p for p in package.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py')]
+    defined = {n for p in modules for n in pages.public_names(site_check.read(p))}
+    counted = {n for p in nbs.rglob('*.ipynb') for n in site_check.Source(p, nbs).names()}
+    assert counted == defined
+    assert {'RegionEditor.from_pretrained', 'RegionEditor.__call__', 'EditResult'} <= counted
+
 def test_methods_stand_after_their_class():
     from nbdev.process import NBProcessor
     from execnb.nbio import dict2nb
