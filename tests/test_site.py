@@ -1,5 +1,5 @@
 "The site's builder and its checks: each check must find its fault, in a small broken page."
-import importlib.util, json, shutil, sys
+import ast, importlib.util, json, shutil, sys
 from pathlib import Path
 
 import pytest
@@ -272,6 +272,22 @@ def test_the_names_that_are_counted_are_those_of_the_modules():
     counted = {n for p in nbs.rglob('*.ipynb') for n in site_check.Source(p, nbs).names()}
     assert counted == defined
     assert {'RegionEditor.from_pretrained', 'RegionEditor.__call__', 'EditResult'} <= counted
+
+def assigned_later(source: str) -> list:
+    "Names that join a class from outside it, `A.m = _m`: the reference would not show them."
+    body = ast.parse(source).body
+    classes = {n.name for n in body if isinstance(n, ast.ClassDef)}
+    classes |= {a.asname or a.name for n in body if isinstance(n, ast.ImportFrom) for a in n.names}
+    return [ast.unparse(t) for n in body if isinstance(n, ast.Assign) for t in n.targets
+            if isinstance(t, ast.Attribute) and ast.unparse(t.value) in classes]
+
+def test_methods_join_their_class_by_patch():
+    assert assigned_later('class A: pass\nA.m = lambda self: 1\nx = 1') == ['A.m']
+    later = {'pocket/clip.py'}      # rewritten on another branch: empty this at merge
+    package = ROOT/'regionedit'
+    found = {p.relative_to(package).as_posix() for p in package.rglob('*.py')
+             if assigned_later(site_check.read(p))}
+    assert found <= later
 
 def test_methods_stand_after_their_class():
     from nbdev.process import NBProcessor
