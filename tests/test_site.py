@@ -312,6 +312,11 @@ def test_words_for_a_picture():
         '#| fig-alt: "Edit of a cat into a \\"hat\\": picture, boxes that were left, edit"',
         'print()', '#| fig-alt: "Next"']
 
+@pytest.mark.parametrize('said, last', [
+    ('A.\n\nB. *C*?', 'C?'), ('A.\n\n## B', ''), ('A\n\n[Open in Colab](https://colab.research.x)', ''),
+    ('', '')])
+def test_last_sentence(said, last): assert pages.last_sentence(said) == last
+
 def test_classes_are_no_functions_and_words_are_set_alike():
     said = output(text_markdown='### Task\n\n```python\ndef Task(\n    a\n):\n```\n\n'
                                 '*One line*\nand another.')

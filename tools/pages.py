@@ -84,9 +84,10 @@ def plain(text: str) -> str:
     return ' '.join(re.sub(r'<[^>]+>|[`*_#>|$\\]', '', text).split())
 
 def last_sentence(text: str) -> str:
-    "The sentence that stands directly before a picture; '' where that is a heading."
+    "The sentence that stands directly before a picture; '' where that is a heading or a link."
     last = re.split(r'\n\s*\n', text.strip())[-1]
-    return '' if re.fullmatch('#+ .*', last) else re.split(r'(?<=[.!?])\s+', plain(last))[-1]
+    if re.match('#+ .*$|.*colab.research', last): return ''
+    return re.split(r'(?<=[.!?])\s+', plain(last))[-1]
 
 def result_words(outputs: list) -> str:
     "What an `EditResult` among the outputs is, or ''."
