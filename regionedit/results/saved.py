@@ -103,7 +103,8 @@ def _alone(folder: Path):
     with FileLock(lock):
         try: yield
         finally:
-            with suppress(OSError): lock.unlink()       # who waits for it notices; Windows removes it itself
+            # who waits for it notices; Windows removes it itself
+            with suppress(OSError): lock.unlink()
 
 # %% ../../nbs/api/results/01_saved.ipynb #64a52862
 def check_target(
