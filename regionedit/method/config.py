@@ -45,6 +45,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
+        if self.budget == 'full': object.__setattr__(self, 'budget', None)
         for name, (kind, low, high) in RANGES.items():
             object.__setattr__(self, name,
                                _check_number(name, getattr(self, name), kind, low, high))
@@ -90,9 +91,11 @@ FIELDS_HELP = dict(
     entropy='weight of the entropy bonus at the first learning step',
     num_inference_steps='steps of the editor',
     guidance_scale='classifier-free guidance of the editor',
-    budget='distinct edits that may be made, previews included',
+    budget='work that may be done, in full edits: a preview costs its share of one; '
+           'full is no limit',
     search='which boxes a budget is spent on: halving or random',
-    preview_steps='steps of the edits that halving screens the anchors with',
+    preview_steps='steps of the previews by which boxes are chosen; only chosen ones are painted '
+                  'in full',
     seed='of the noise and of the region network')
 
 # %% ../../nbs/api/method/01_config.ipynb #7e1c02b4

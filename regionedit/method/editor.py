@@ -20,7 +20,7 @@ import torch
 from .amortised import (TextRegionNetwork, foreseen, foresee, load_network,
                                          worth_editing)
 from .attention import attend
-from .budget import fill_within
+from .budget import afford, fill_within, paint_chosen
 from .config import Config, Task
 from .core import READING, Note, check_box, check_text, open_image, shown
 from .estimators import ESTIMATORS, surrogate_slopes
@@ -58,10 +58,17 @@ def plain_torch():
 # %% ../../nbs/api/method/16_editor.ipynb #ddd55f7e
 class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
-    def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None):
+    def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None,
+                 thrifty: bool = False):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
+        self.thrifty = thrifty      # without a budget: as much work as `afford` says
         self.rgn = rgn  # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
         self.cache = EditCache()
+
+    def config(self, **options) -> Config:
+        "The settings of a call; with `budget='full'` every distinct box is painted in full."
+        cheap = self.thrifty and options.get('budget') != 'full'
+        return Config(**{**(afford(self.editor, options) if cheap else {}), **options})
 
 # %% ../../nbs/api/method/16_editor.ipynb #cc0d6d93
 def seed_from(
@@ -124,13 +131,13 @@ def __call__(
     if not isinstance(generator, (torch.Generator, type(None))):
         raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; '
                          'or give a seed')
-    config = Config(seed=seed if generator is None else seed_from(generator), **options)
+    config = self.config(seed=seed if generator is None else seed_from(generator), **options)
     prompt, source = check_text('prompt', prompt), check_text('source', source)
     picture, patches = open_image(image), None
     if box is not None or mask_image is not None:
         box, patches = own_region(picture.size, box, mask_image)
         config = replace(config, num_anchors=1, num_proposals=1, estimator='exact', budget=None,
-                         learning_steps=1)
+                         preview_steps=None, learning_steps=1)
     _warn_if_cut(self.editor, prompt)
     return self.run(Task(picture, prompt, source, config, box, patches, progress=progress,
                          callback=callback_on_step_end))
@@ -164,11 +171,15 @@ def run(
             logits = foresee(self.region_network(), self.clip, task, attention, boxes, features)
             ids = worth_editing(logits, boxes, config.budget)
     with stage(seconds, 'edit'):
-        if config.budget and logits is None: table = fill_within(self, task, boxes)
-        else: table = fill_table(self, task, boxes, ids)
+        searched = logits is None and (config.budget or config.preview_steps)
+        table = (fill_within(self, task, boxes) if searched else
+                 fill_table(self, task, boxes, ids))
     with stage(seconds, 'select'):
         path = (foreseen(logits, table, config) if logits is not None else
                 _learn(self.clip, task, features, table))
+    if not table.painted.any():     # previews
+        with stage(seconds, 'paint'):
+            table = paint_chosen(self, task, table, path.chosen[-1])
     with stage(seconds, 'rank'):
         candidates = _candidates(task, table, path.chosen[-1], anchors)
     seconds['total'] = round(sum(seconds.values()), 3)
@@ -216,7 +227,8 @@ def region_network(self: RegionEditor) -> TextRegionNetwork:
 def _candidates(task: Task, table, chosen: torch.Tensor, anchors: torch.Tensor) -> list:
     "One candidate an anchor, best first; none where all of the anchor's proposals are left out."
     k, similar = torch.arange(len(chosen)), ('s_t2i', 's_i2i', 's_src')
-    score, kept = table.score(task.config)[k, chosen], table.valid[k, chosen].nonzero()[:, 0]
+    score = table.score(task.config)[k, chosen]
+    kept = (table.valid & table.painted)[k, chosen].nonzero()[:, 0]
     def candidate(i):
         at = i, chosen[i]
         said = {s: getattr(table, s)[at].item() for s in similar if getattr(table, s) is not None}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'MEASURES', 'EditTable', 'EditCache', 'state_of', 'edit_key', 'edit', 'check_numbers', 'distinct',
-           'loss_terms', 'measure', 'seen_in', 'table_of', 'fill_table']
+           'loss_terms', 'measure', 'seen_in', 'table_of', 'work_of', 'fill_table']
 
 # %% ../../nbs/api/method/10_table.ipynb #65150315
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,7 @@ class EditTable:
     s_t2i: torch.Tensor = field(repr=False)
     s_i2i: torch.Tensor = field(repr=False)
     previews: int = 0           # edits of fewer steps that were looked at and not kept
+    evaluations: Optional[int] = None       # of the editor's network; None: it does not say
     s_src: Optional[torch.Tensor] = field(default=None, repr=False)     # None: not asked for
 
     @property
@@ -46,6 +47,12 @@ class EditTable:
     def known(self) -> torch.Tensor:            # (k m) bool
         "Which proposals were edited; under a budget the others have index -1 and losses NaN."
         return self.index >= 0
+
+    @property
+    def painted(self) -> torch.Tensor:          # (k m) bool
+        "Which of them in full."
+        full = torch.tensor([not e.preview for e in self.edits] + [False])      # -1: the last
+        return full[self.index]
 
     @property
     def valid(self) -> torch.Tensor:            # (k m) bool
@@ -248,7 +255,7 @@ def seen_in(clip, task: Task, boxes: list) -> Optional[torch.Tensor]:       # (u
 def table_of(
     boxes: torch.Tensor, index: torch.Tensor,   # (k m 4), (k m) as from `distinct`
     made: dict,         # number of a distinct box -> (Edit, row of `measure`)
-    previews: int = 0,
+    evaluations: Optional[int] = None,      # of the editor's network, for one edit
 ) -> EditTable:
     "The table of what was made; index -1 and NaN elsewhere."
     place = {u: i for i, u in enumerate(made)}
@@ -257,7 +264,13 @@ def table_of(
     values = torch.stack(rows + [torch.full_like(rows[0], torch.nan)], 1)[:, index]     # -1: NaN
     found = dict(zip(MEASURES, values))
     return check_numbers(EditTable(boxes, index, tuple(edit for edit, _ in made.values()),
-                                   {t: found.pop(t) for t in TERMS}, previews=previews, **found))
+                                   {t: found.pop(t) for t in TERMS}, **found,
+                                   evaluations=evaluations and evaluations * len(made)))
+
+def work_of(editor, task: Task) -> Optional[int]:
+    "Evaluations of the editor's network that one edit takes; None where it does not say."
+    asked = task.config.num_inference_steps, task.config.guidance_scale
+    return editor.work(*asked) if hasattr(editor, 'work') else None
 
 # %% ../../nbs/api/method/10_table.ipynb #87633781
 @torch.no_grad()
@@ -273,4 +286,4 @@ def fill_table(
     chosen = [unique[u] for u in ids]
     edits = edit(models, task, chosen, state_of(models.editor))
     rows = measure(models.clip, task, edits, seen_in(models.clip, task, chosen))
-    return table_of(boxes, index, dict(zip(ids, zip(edits, rows))))
+    return table_of(boxes, index, dict(zip(ids, zip(edits, rows))), work_of(models.editor, task))
