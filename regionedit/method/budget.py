@@ -16,8 +16,8 @@ import torch
 from .config import Config, Task
 from .edits import Edit
 from .ranking import rank
-from .table import (TERMS, MEASURES, EditTable, distinct, edit, measure, seen_in,
-                                     state_of, table_of, work_of)
+from .table import (TERMS, MEASURES, EditTable, distinct, edit, measure, on_scale,
+                                     rescaled, seen_in, state_of, table_of, work_of)
 
 # %% ../../nbs/api/method/11_budget.ipynb #c60393f0
 class Account:
@@ -133,6 +133,10 @@ def afford(
     return dict(budget=max(2, AFFORDED // full), preview_steps=PREVIEW_STEPS)
 
 # %% ../../nbs/api/method/11_budget.ipynb #782af17d
+def _alone(seen: torch.Tensor, scale: str) -> torch.Tensor:    # (u) float, the evidence
+    "The evidence on a scale, before anything else is known."
+    return rescaled(seen[:, None].expand(-1, len(MEASURES)), scale)[:, -1]
+
 @torch.no_grad()
 def fill_within(
     models, task: Task,         # as above; its `config`: budget, search, preview_steps
@@ -140,21 +144,22 @@ def fill_within(
 ) -> EditTable:
     "The edit table within a budget. What is searched for is a low loss."
     (unique, index), made, config = distinct(boxes), {}, task.config
-    seen = seen_in(models.clip, task, unique)
+    seen, weight = seen_in(models.clip, task, unique), config.source_weight
     models, asked, price = looking(models, task, len(unique))
     state, kept, preview = state_of(models.editor), int(asked is not task), asked is not task
-    prior = None if seen is None else config.source_weight * seen
+    prior = None if seen is None else weight * _alone(seen, config.scale)[index]
     budget = config.budget - kept if config.budget else len(unique) * price
-    account = Account(index, budget, None if seen is None else prior[index], price)
+    account = Account(index, budget, prior, price)
     whole = [list(range(len(unique)))] if account.left >= len(unique) else None
     for ids in whole or SEARCHES[config.search](account, config.seed):
         if not ids: continue
         edits = edit(models, asked, [unique[u] for u in ids], state)
         rows = measure(models.clip, asked, edits, None if seen is None else seen[ids])
-        values = -config.loss(dict(zip(TERMS, rows.T)))
-        if prior is not None: values += prior[ids]
-        account.note(ids, values.tolist())
         made.update(zip(ids, zip([replace(e, preview=preview) for e in edits], rows)))
+        found = rescaled(torch.stack([row for _, row in made.values()]), config.scale).T
+        values = -config.loss(dict(zip(TERMS, found)))
+        if seen is not None: values += weight * found[-1]
+        account.note(list(made), values.tolist())
     return table_of(boxes, index, made, work_of(models.editor, asked))
 
 # %% ../../nbs/api/method/11_budget.ipynb #a9b2c7cd
@@ -174,7 +179,7 @@ def paint_chosen(
 ) -> EditTable:
     "Paint chosen previews in full, best first, as far as the budget goes."
     config, k = task.config, torch.arange(len(chosen))
-    score = table.score(config)[k, chosen].masked_fill(~table.valid[k, chosen], -torch.inf)
+    score = on_scale(table, config.scale).score(config)[k, chosen].masked_fill(~table.valid[k, chosen], -torch.inf)
     best = [i for i in rank(score).tolist() if score[i].isfinite()]
     ids = list(dict.fromkeys(table.index[k, chosen][best].tolist()))
     _, asked, price = looking(models, task, len(table.edits))

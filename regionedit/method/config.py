@@ -33,6 +33,7 @@ class Config:
     alpha: float = 2.
     beta: float = 1.
     source_weight: float = 2.
+    scale: str = 'paper'
     estimator: str = 'exact'
     learning_steps: int = 60
     lr: float = .003
@@ -53,6 +54,9 @@ class Config:
         if self.min_size > self.max_size:
             raise ValueError(f'expected min_size <= max_size, got {self.min_size} and '
                              f'{self.max_size}; swap them')
+        if (self.scale, self.estimator) == ('spread', 'gumbel'):
+            raise ValueError('expected scale="paper" with estimator="gumbel", whose gradient comes '
+                             'from CLIP itself, got "spread"; change one of them')
 
     def as_dict(self) -> dict:
         "Field name to value."
@@ -64,6 +68,7 @@ class Config:
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
 CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'),
+               scale=('paper', 'spread'),
                estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
                search=('halving', 'random'))
 _WEIGHTS = ('lambda_clip', 'lambda_dir', 'lambda_str', 'alpha', 'beta', 'source_weight')
@@ -84,6 +89,8 @@ FIELDS_HELP = dict(
     beta='weight of similarity to the source in the ranking',
     source_weight='weight of the evidence that the source is in the box, in ranking and loss; '
                   '0 is the paper',
+    scale='of terms and similarities: paper, as CLIP gives them; spread, in units of their own '
+          'spread over the boxes',
     estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; '
               'amortised: it has learned before',
     learning_steps='optimiser steps of the region network',

@@ -29,7 +29,7 @@ from .ranking import rank
 from .regions import (RegionGenerator, choose_anchors, proposal_sizes, propose,
                                        roi_features)
 from .result import Candidate, EditResult
-from .table import EditCache, fill_table
+from .table import EditCache, fill_table, on_scale
 
 # %% ../../nbs/api/method/16_editor.ipynb #29d482f7
 def library_versions() -> dict:
@@ -59,16 +59,18 @@ def plain_torch():
 class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
     def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None,
-                 thrifty: bool = False):
+                 public: bool = False):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
-        self.thrifty = thrifty      # without a budget: as much work as `afford` says
+        self.public = public        # weights for photographs: see `config`
         self.rgn = rgn  # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
         self.cache = EditCache()
 
     def config(self, **options) -> Config:
-        "The settings of a call; with `budget='full'` every distinct box is painted in full."
-        cheap = self.thrifty and options.get('budget') != 'full'
-        return Config(**{**(afford(self.editor, options) if cheap else {}), **options})
+        """The settings of a call. Public models are searched with previews, unless it says
+        `budget='full'`, and their values are on the scale 'spread', unless it says 'paper'."""
+        own = dict(scale='spread') if self.public and options.get('estimator') != 'gumbel' else {}
+        if self.public and options.get('budget') != 'full': own |= afford(self.editor, options)
+        return Config(**{**own, **options})
 
 # %% ../../nbs/api/method/16_editor.ipynb #cc0d6d93
 def seed_from(
@@ -176,10 +178,11 @@ def run(
                  fill_table(self, task, boxes, ids))
     with stage(seconds, 'select'):
         path = (foreseen(logits, table, config) if logits is not None else
-                _learn(self.clip, task, features, table))
+                _learn(self.clip, task, features, on_scale(table, config.scale)))
     if not table.painted.any():     # previews
         with stage(seconds, 'paint'):
             table = paint_chosen(self, task, table, path.chosen[-1])
+    table = on_scale(table, config.scale)
     with stage(seconds, 'rank'):
         candidates = _candidates(task, table, path.chosen[-1], anchors)
     seconds['total'] = round(sum(seconds.values()), 3)

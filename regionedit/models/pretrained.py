@@ -114,4 +114,4 @@ def from_pretrained(
     editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
                          **{**preset.editor_args, **editor_args})
     return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
-               weights_folder('rgn'), preset.thrifty)
+               weights_folder('rgn'), preset.public)

@@ -129,7 +129,7 @@ def test_a_tenth_of_the_work(folder, small):
     """8 anchors, 7 sizes, 50 guided steps: 5,712 evaluations (PNDM takes 51 steps) become 484; the
     chosen ones are encoded and decoded by the large autoencoder, all others by the small one."""
     editor = load_editor('pipeline', folder, preview_vae=small)
-    models = RegionEditor(stub_vit(), StubClip(), editor, thrifty=True)
+    models = RegionEditor(stub_vit(), StubClip(), editor, public=True)
     options = dict(num_anchors=8, num_proposals=7, learning_steps=2, progress=False)
     big, little = of(editor), editor.preview_parts['vae']
     tiny_ = Counter(encoder=(little, 'encode'), decoder=(little, 'decode'))

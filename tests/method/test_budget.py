@@ -271,7 +271,7 @@ LOG = []
 @pytest.fixture
 def thrifty():
     LOG.clear()
-    return RegionEditor(stub_vit(), StubClip(), Thrifty(), thrifty=True)
+    return RegionEditor(stub_vit(), StubClip(), Thrifty(), public=True)
 
 def looks(previews: bool): return sum(n for p, n in LOG if p is previews)
 
