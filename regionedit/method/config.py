@@ -33,6 +33,7 @@ class Config:
     alpha: float = 2.
     beta: float = 1.
     source_weight: float = 2.
+    scale: str = 'paper'
     estimator: str = 'exact'
     learning_steps: int = 60
     lr: float = .003
@@ -45,6 +46,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
+        if self.budget == 'full': object.__setattr__(self, 'budget', None)
         for name, (kind, low, high) in RANGES.items():
             object.__setattr__(self, name,
                                _check_number(name, getattr(self, name), kind, low, high))
@@ -52,6 +54,9 @@ class Config:
         if self.min_size > self.max_size:
             raise ValueError(f'expected min_size <= max_size, got {self.min_size} and '
                              f'{self.max_size}; swap them')
+        if (self.scale, self.estimator) == ('spread', 'gumbel'):
+            raise ValueError('expected scale="paper" with estimator="gumbel", whose gradient comes '
+                             'from CLIP itself, got "spread"; change one of them')
 
     def as_dict(self) -> dict:
         "Field name to value."
@@ -63,6 +68,7 @@ class Config:
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
 CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'),
+               scale=('paper', 'spread'),
                estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
                search=('halving', 'random'))
 _WEIGHTS = ('lambda_clip', 'lambda_dir', 'lambda_str', 'alpha', 'beta', 'source_weight')
@@ -83,6 +89,8 @@ FIELDS_HELP = dict(
     beta='weight of similarity to the source in the ranking',
     source_weight='weight of the evidence that the source is in the box, in ranking and loss; '
                   '0 is the paper',
+    scale='of terms and similarities: paper, as CLIP gives them; spread, in units of their own '
+          'spread over the boxes',
     estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; '
               'amortised: it has learned before',
     learning_steps='optimiser steps of the region network',
@@ -90,9 +98,11 @@ FIELDS_HELP = dict(
     entropy='weight of the entropy bonus at the first learning step',
     num_inference_steps='steps of the editor',
     guidance_scale='classifier-free guidance of the editor',
-    budget='distinct edits that may be made, previews included',
+    budget='work that may be done, in full edits: a preview costs its share of one; '
+           'full is no limit',
     search='which boxes a budget is spent on: halving or random',
-    preview_steps='steps of the edits that halving screens the anchors with',
+    preview_steps='steps of the previews by which boxes are chosen; only chosen ones are painted '
+                  'in full',
     seed='of the noise and of the region network')
 
 # %% ../../nbs/api/method/01_config.ipynb #7e1c02b4
