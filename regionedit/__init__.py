@@ -2,7 +2,7 @@
 __version__ = "0.1.0"
 
 _WHERE = {"RegionEditor": "method.editor", "EditResult": "method.result", "Config": "method.config", "ModelNotAvailable": "method.core", "Note": "method.core"}
-_JOINED = ("models.pretrained", "results.sheet", "results.saved", "widgets.explore", "explorer.page")    # rooms above `method` that add methods to its classes
+_JOINED = ("models.pretrained", "results.sheet", "results.saved", "explorer.page", "explorer.widget")    # rooms above `method` that add methods to its classes
 __all__ = list(_WHERE)
 
 

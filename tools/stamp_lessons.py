@@ -5,12 +5,12 @@
     python tools/stamp_lessons.py --pages nbs/api nbs/index.ipynb --resume
 
 Each notebook runs in a process of its own, one after the other. In a lesson, the line that begins with
-`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette; of a widget, which means nothing
-without its process, only the line that says where its picture is; the rest is cleaned as `nbdev_clean` does it. A notebook that
-fails stays as it was, and is named at the end. After an interruption or a failure, --resume skips what the last round has done and
+`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette, the explorer as its page, packed for
+looking at, and of other widgets, which mean nothing without their process, nothing; the rest is cleaned as `nbdev_clean` does it. A
+notebook that fails stays as it was, and is named at the end. After an interruption or a failure, --resume skips what the last round has done and
 nobody has changed since.
 """
-import argparse, base64, hashlib, io, json, os, platform, sys, time
+import argparse, base64, hashlib, io, json, os, platform, re, sys, time
 from datetime import date
 from pathlib import Path
 
@@ -55,16 +55,30 @@ def smaller(png: str) -> str:
     packed = base64.b64encode(buffer.getvalue()).decode()
     return packed if len(packed) < len(png) else png
 
+def lighter(html: str) -> str:
+    "A page in an output with its pictures packed for looking at, without the editor's windows."
+    def picture(found):
+        from PIL import Image
+        buffer, old = io.BytesIO(), found[1]
+        Image.open(io.BytesIO(base64.b64decode(old))).convert('RGB').save(buffer, 'WEBP', quality=80)
+        new = base64.b64encode(buffer.getvalue()).decode()
+        return 'data:image/webp;base64,' + min(new, old, key=len)
+    html = re.sub(r', "window": \[[^]]*\], "crop": "[^"]*"', '', html)
+    return re.sub('data:image/webp;base64,([A-Za-z0-9+/=]+)', picture, html)
+
 def tidy(notebook):
     "Outputs as they are stored."
     for cell in notebook.cells:
         if cell.cell_type != 'code': continue
         cell.outputs = [o for o in cell.outputs if o.get('data', {}).pop(VIEW, None) is None
-                        or 'picture()' in o.data.get('text/plain', '')]
+                        or 'text/html' in o.data]
         for o in cell.outputs:
-            if 'image/png' not in o.get('data', {}): continue
-            o.data['image/png'] = smaller(o.data['image/png'])
-            o.data.pop('image/jpeg', None)      # the same picture once more
+            data = o.get('data', {})
+            if 'class="rex-still"' in data.get('text/html', ''):
+                data['text/html'] = lighter(data['text/html'])
+            if 'image/png' not in data: continue
+            data['image/png'] = smaller(data['image/png'])
+            data.pop('image/jpeg', None)      # the same picture once more
 
 def stamp(notebook, seconds: float, peak: int):
     "Replace the line that says what a lesson needs. Raises `ValueError` if there is not one."

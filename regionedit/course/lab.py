@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['BEGIN', 'END', 'STUB', 'SITE', 'NOTE', 'lessons', 'student_source', 'is_exercise', 'student_copy', 'to_site',
-           'find_home', 'copy_course', 'start_lab', 'add_lab_command', 'command_lab']
+           'find_home', 'copy_course', 'live', 'start_lab', 'add_lab_command', 'command_lab']
 
 # %% ../../nbs/api/course/00_lab.ipynb #d2c92b8c
 from copy import deepcopy
-import hashlib, json, os, re, shlex, sys
+import hashlib, io, json, os, re, shlex, sys
 from pathlib import Path
 from typing import Callable, Union
 
@@ -122,6 +122,24 @@ def copy_course(
         note[path.name] = _digest(text)
     (folder/NOTE).write_text(json.dumps(note, indent=1) + '\n', encoding='utf8')
     return kept
+
+# %% ../../nbs/api/course/00_lab.ipynb #5a11ce02
+def live(
+    draw,                   # function of the controls' values, returns a matplotlib axis
+    **controls,             # an ipywidget for each argument of `draw`
+):                          # ipywidgets' VBox: the controls, and below them the picture
+    "The picture that `draw` makes of the values, anew whenever one changes."
+    import ipywidgets as widgets
+    from matplotlib.pyplot import close
+    picture = widgets.Image(format='png')
+    def update(*_):
+        ax, buffer = draw(**{name: c.value for name, c in controls.items()}), io.BytesIO()
+        ax.figure.savefig(buffer, format='png', dpi=90, pil_kwargs=dict(compress_level=1))
+        picture.value = buffer.getvalue()
+        close(ax.figure)        # where `draw` asked pyplot for it
+    for c in controls.values(): c.observe(update, 'value')
+    update()
+    return widgets.VBox([*controls.values(), picture])
 
 # %% ../../nbs/api/course/00_lab.ipynb #6fc68064
 def start_lab(

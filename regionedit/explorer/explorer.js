@@ -16,6 +16,8 @@ export function unpack(packed) {            // {dtype, shape, data} -> typed arr
 }
 
 export function openTable(bundle) {         // arrays of k * m, row by row
+  if (bundle.kind === 'attention') return { k: 0, m: 1, boxes: [], index: [], chosen: [], anchors: [],
+    candidates: [], valid: [], terms: {}, runs: {} };      // nothing was edited yet
   const [k, m] = bundle.index.shape, at = name => bundle[name] ? unpack(bundle[name]) : null;
   const t = { k, m, boxes: at('boxes'), index: at('index'), chosen: at('chosen'),
     anchors: at('anchors'), t2i: at('s_t2i'), i2i: at('s_i2i'), src: at('s_src'), terms: {} };
@@ -239,6 +241,34 @@ export function sink(map) {             // {share, at} where one patch holds ove
   return map[at] / sum > .3 ? { share: map[at] / sum, at } : null;
 }
 
+const falling = map => Array.from(map, (_, i) => i).sort((a, b) => map[b] - map[a] || a - b);
+
+export function massRegion(map, mass) { // the fewest patches that hold this share: 1 inside
+  const sum = map.reduce((a, v) => a + v, 0), out = new Uint8Array(map.length);
+  let held = 0;
+  for (const i of falling(map)) {
+    out[i] = 1; held += map[i];
+    if (held / sum >= mass - 1e-9) break;
+  }
+  return out;
+}
+
+export function chooseAnchors(map, [gh, gw], rule, count, [w, h]) {     // points (x, y), pixels
+  const centres = falling(map).map(i => [f32((i % gw + .5) * w / gw), f32((Math.floor(i / gw) + .5) * h / gh)]);
+  if (rule === 'topk') return centres.slice(0, count);
+  const nearest = centres.map(() => Infinity), found = [];  // 'spread': highest first, none too near
+  for (let far = .2 * Math.min(w, h); found.length < Math.min(count, centres.length);) {
+    const i = nearest.findIndex(d => d >= far - 1e-6);
+    if (i < 0) { far /= 2; continue; }
+    found.push(centres[i]);
+    centres.forEach(([x, y], j) => {
+      nearest[j] = Math.min(nearest[j], Math.hypot(x - centres[i][0], y - centres[i][1]));
+    });
+    nearest[i] = -1;
+  }
+  return found;
+}
+
 // ------------------------------------------------------------------ small tools of the page
 
 const INFERNO = ['#000004', '#330a5f', '#781c6d', '#bb3754', '#ed6925', '#fcb519', '#fcffa4'];
@@ -255,6 +285,7 @@ function inkOn([r, g, b]) {             // black or white, whichever is read mor
   return .2126 * lin(r) + .7152 * lin(g) + .0722 * lin(b) > .179 ? '#000' : '#fff';
 }
 const num = (v, digits = 3) => Number.isFinite(v) ? v.toFixed(digits) : '–';
+const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 const percent = v => `${Math.round(100 * v)} %`;
 
 function h(tag, props = {}, ...children) {
@@ -313,24 +344,149 @@ function themeOf(root) {                // 'dark' or 'light', as the host says, 
 
 // ------------------------------------------------------------------ the explorer
 
-export function mount(host, bundle) {   // returns what takes it away again
-  const x = new Explorer(host, bundle);
-  return () => x.close();
+// A page and the model of its kernel meet by name, in whichever order they arrive (the widget's
+// own few lines say the same).
+const meet = globalThis.regioneditPages ??= { pages: new Map(), models: new Map() };
+
+export function mount(host, bundle) {   // the page; its `close()` takes it away again
+  return bundle.kind === 'study' ? new StudyPage(host, bundle) : new Explorer(host, bundle);
 }
 
-class Explorer {
+export function place(name, tries = 200) {      // in a page: the data stands beside its place
+  const host = document.getElementById(name), data = document.getElementById(`${name}-data`);
+  if (!host || !data) { if (tries) setTimeout(() => place(name, tries - 1), 50); return; }
+  const page = mount(host, JSON.parse(data.textContent));
+  meet.pages.set(name, new WeakRef(page));
+  if (meet.models.has(name)) page.join(meet.models.get(name));
+}
+
+class Page {                            // what a kernel has to do with a page
+  join(model) {
+    this.part();
+    this.model = model;
+    this.heard = { 'change:status': () => this.hear(), 'change:bundle': () => this.merge(),
+      'change:found': () => this.merge(), 'change:added': () => this.merge(true) };
+    for (const [name, act] of Object.entries(this.heard)) model.on(name, act);
+    this.merge(); this.hear();
+  }
+
+  part() {
+    if (!this.model) return;
+    for (const [name, act] of Object.entries(this.heard)) this.model.off(name, act);
+    this.model = null; this.asked = 0;
+    this.draw();
+  }
+
+  ask(message) {
+    this.asked = Date.now();
+    this.model.send(message);
+    this.tick(); this.draw();
+  }
+
+  hear() { this.asked = 0; this.lastWord = Date.now(); this.tick(); this.draw(); }
+
+  status() { return this.model?.get('status') ?? {}; }
+
+  working() { return !!this.asked || this.status().state === 'works'; }
+
+  tick() {                              // what is said of the time stays true
+    clearInterval(this.ticking);
+    if (this.working()) this.ticking = setInterval(() => {
+      if (!this.working() || !this.root.isConnected) return clearInterval(this.ticking);
+      this.draw();
+    }, 1000);
+  }
+
+  why() {                               // why nothing can be asked, or ''
+    return this.model ? this.status().why ?? ''
+      : 'No kernel is connected to this page. Run its cell in a notebook to edit with boxes, anchors and words of your own.';
+  }
+
+  statusWords() {
+    const { state, text } = this.status(), ago = t => Math.round((Date.now() - t) / 1000);
+    if (this.asked) return ago(this.asked) < 2 ? 'Asked.'
+      : `Asked ${ago(this.asked)} s ago; the kernel has not answered yet: it may be busy with another cell.`;
+    if (state === 'works') return `${text} …` + (ago(this.lastWord) < 15 ? ''
+      : ` No word for ${ago(this.lastWord)} s: the kernel may be busy, or gone.`);
+    return state === 'failed' ? `Not done: ${text}` : text ?? '';
+  }
+
+  watch() {                             // a page that is taken off the screen lets go of it
+    this.seen ??= new ResizeObserver(() => this.root.isConnected ? this.listen() : this.rest());
+    this.seen.disconnect(); this.seen.observe(this.root);
+  }
+
+  listen() {
+    if (!this.themes) {
+      this.repaint = () => this.draw();
+      this.themes = new MutationObserver(this.repaint);
+      for (const node of [document.documentElement, document.body])
+        this.themes.observe(node, { attributes: true });
+      this.scheme = matchMedia('(prefers-color-scheme: dark)');
+      this.scheme.addEventListener('change', this.repaint);
+    }
+    this.draw();
+  }
+
+  rest() {
+    clearInterval(this.playing); clearInterval(this.ticking);
+    this.playing = null;
+    this.themes?.disconnect(); this.themes = null;
+    this.scheme?.removeEventListener('change', this.repaint);
+  }
+
+  draw() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.drawNow(); });
+  }
+
+  close() {
+    cancelAnimationFrame(this.waiting);
+    this.rest(); this.part(); this.seen.disconnect();
+    cancelAnimationFrame(this.waiting);
+    this.root.remove();
+  }
+}
+
+class Explorer extends Page {
   constructor(host, bundle) {
-    Object.assign(this, { host, b: bundle, t: openTable(bundle), pictures: new Map() });
-    this.composed = new Map();
-    const first = this.t.candidates[0] ?? [0, 0];
+    super();
+    Object.assign(this, { host, all: [bundle], at: 0 });
+    this.open();
+  }
+
+  open(keep = {}) {                     // the bundle that is shown now
+    const bundle = this.all[this.at], [w, h] = bundle.size, t = openTable(bundle);
+    Object.assign(this, { b: bundle, t, pictures: new Map(), composed: new Map(), curvesOf: null, mean: null });
+    const first = t.candidates[0] ?? [0, 0], run = Object.keys(t.runs)[0];
     this.s = { k: first[0], m: first[1], curtain: .5, view: 'result', outline: true,
-      term: 'loss', scale: 'linear', layer: -1, head: -1, patch: -1, run: Object.keys(this.t.runs)[0],
-      step: 0, whose: -1, against: '', whole: false, curves: 'probabilities', w: weightsOf(bundle.config), how: 'learned',
-      turned: 'alpha', painter: 0 };
-    if (this.s.run) this.s.step = this.t.runs[this.s.run].steps - 1;
+      term: 'loss', scale: 'linear', layer: -1, head: -1, patch: -1, massed: false, mass: .6,
+      run, step: run ? t.runs[run].steps - 1 : 0, whose: -1, against: '', whole: false,
+      curves: 'probabilities', w: weightsOf(bundle.config), how: 'learned', turned: 'alpha', painter: 0,
+      rule: t.k ? 'learned' : 'spread', anchors: [], grip: 0, tool: 'box', look: -1,
+      own: bundle.looks.find(k => k.name === 'own')?.box ?? [w / 4, h / 4, 3 * w / 4, 3 * h / 4].map(Math.round), prompt: bundle.prompt, source: bundle.source };
+    for (const [name, value] of Object.entries(bundle.start ?? {}))
+      WEIGHTS.includes(name) ? this.s.w[name] = value : this.s[name] = value;
+    Object.assign(this.s, keep);
+    if (!keep.anchors) this.byRule();
+    if (!('k' in keep) && (bundle.start?.alpha ?? bundle.start?.beta) !== undefined) this.follow();
     this.build();
+    if (!this.views.some(v => v.name === this.s.view)) this.s.view = this.views[0].name;
     this.watch();
     this.drawNow();
+  }
+
+  follow() {                            // the winner under the weights as they are
+    const top = ranking(this.t, this.s.w, this.s.how)[0];
+    if (top) Object.assign(this.s, { k: top.k, m: top.m });
+  }
+
+  merge(added = false) {                // what the kernel knows besides
+    const first = { ...this.all[0], ...this.model.get('found') };
+    this.all = [first, ...this.model.get('added') ?? []];
+    if (added) { this.at = this.all.length - 1; return this.open({ view: this.s.view, tool: this.s.tool }); }
+    if (this.at === 0) this.open({ ...this.s, ...first.looks.length > this.b.looks.length || this.working() ? { look: first.looks.length - 1 } : {} });
+    else this.draw();
   }
 
   // ---- pictures
@@ -349,13 +505,16 @@ class Explorer {
 
   source() { return this.picture('source', this.b.picture); }
 
-  edited(k, m) {                        // the input with an edit in it, at the size it is kept
-    const n = this.t.index[k * this.t.m + m], before = this.source();
-    if (n < 0 || !before) return null;
-    const { box, picture } = this.b.edits[n], part = this.picture(n, picture);
-    if (!picture) return before;
+  edited(k, m) {                        // the input with an edit in it
+    const n = this.t.index[k * this.t.m + m];
+    return n >= 0 ? this.pasted(n, this.b.edits[n]) : null;
+  }
+
+  pasted(key, { box, picture }) {       // the input with a part in it, at the size it is kept
+    const before = this.source(), part = this.picture(key, picture);
+    if (!before || !picture) return before;
     if (!part) return null;
-    if (!this.composed.has(n)) {
+    if (!this.composed.has(key)) {
       if (this.composed.size > 24) this.composed.delete(this.composed.keys().next().value);
       const made = Object.assign(document.createElement('canvas'),
         { width: before.naturalWidth, height: before.naturalHeight });
@@ -364,9 +523,9 @@ class Explorer {
       ctx.drawImage(before, 0, 0);
       ctx.drawImage(part, Math.round(box[0] * sx), Math.round(box[1] * sy),
         part.naturalWidth, part.naturalHeight);
-      this.composed.set(n, made);
+      this.composed.set(key, made);
     }
-    return this.composed.get(n);
+    return this.composed.get(key);
   }
 
   whole(k, m) {                         // all that the editor made, the window around the box
@@ -381,7 +540,11 @@ class Explorer {
 
   // ---- state
 
-  set(change) { Object.assign(this.s, change); this.draw(); }
+  set(change) {
+    Object.assign(this.s, change);
+    if (['rule', 'count', 'layer', 'head'].some(n => n in change)) this.byRule();
+    this.draw();
+  }
   select(k, m) {
     const { t } = this;
     k = Math.min(Math.max(k, 0), t.k - 1); m = Math.min(Math.max(m, 0), t.m - 1);
@@ -390,32 +553,7 @@ class Explorer {
   turn(name, value) {
     const how = TERMS.includes(name) ? 'best' : this.s.how;
     this.set({ w: { ...this.s.w, [name]: value }, how, turned: name });
-    const top = ranking(this.t, this.s.w, this.s.how)[0];
-    if (top) this.set({ k: top.k, m: top.m });
-  }
-  draw() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.drawNow(); });
-  }
-
-  watch() {
-    this.seen = new ResizeObserver(() => this.draw());
-    this.seen.observe(this.root);
-    this.themes = new MutationObserver(() => this.draw());
-    for (const node of [document.documentElement, document.body])
-      this.themes.observe(node, { attributes: true });
-    this.scheme = matchMedia('(prefers-color-scheme: dark)');
-    this.repaint = () => this.draw();
-    this.scheme.addEventListener('change', this.repaint);
-  }
-
-  close() {
-    cancelAnimationFrame(this.waiting);
-    clearInterval(this.playing);
-    this.seen.disconnect(); this.themes.disconnect();
-    this.scheme.removeEventListener('change', this.repaint);
-    this.composed.clear(); this.pictures.clear();
-    this.root.remove();
+    this.follow();
   }
 
   // ---- controls that read and write the state
@@ -457,8 +595,7 @@ class Explorer {
 
   build() {
     const { b } = this;
-    this.stage = h('canvas', { class: 'rex-stage', tabindex: 0, role: 'slider',
-      'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-orientation': 'horizontal' });
+    this.stage = h('canvas', { class: 'rex-stage', tabindex: 0 });
     this.stageKeys();
     this.caption = h('p', { class: 'rex-caption', 'aria-live': 'polite' });
     this.strip = h('div', { class: 'rex-strip', role: 'group', 'aria-label': 'Candidates, best first' });
@@ -471,17 +608,49 @@ class Explorer {
     for (const [i, v] of this.views.entries())
       v.panel = h('section', { role: 'tabpanel', id: `${id}-p-${v.name}`,
         'aria-labelledby': this.tabs.children[i].id }, v.content);
-    const notes = b.words.notes.map(n => h('p', { class: 'rex-note' }, n));
-    this.root = h('div', { class: 'rex', role: 'group',
-      'aria-label': `An edit: ${b.source} becomes ${b.prompt}` },
+    const notes = b.words.notes.map(n => h('p', { class: 'rex-note' }, n)), alone = b.kind === 'attention';
+    this.root = h('div', { class: 'rex', role: 'group', 'aria-label': alone ? 'Where a network looks'
+      : `An edit: ${b.source} becomes ${b.prompt}` },
     notes,
-    h('p', { class: 'rex-title' }, h('b', {}, b.source), ' → ', h('b', {}, b.prompt)),
-    h('p', { class: 'rex-try' }, 'Drag the line over the picture: before on its left, after on ',
-      'its right. Then choose another candidate below it, or a view.'),
+    alone ? null : h('p', { class: 'rex-title' }, h('b', {}, b.source), ' → ', h('b', {}, b.prompt), this.choice()),
+    h('p', { class: 'rex-try' }, alone ? 'Point at the picture; a click on a patch puts an anchor there, or takes it away.'
+      : 'Drag the line over the picture: before on its left, after on its right. Then choose another candidate below it, or a view.'),
+    this.buildStatus(),
     h('div', { class: 'rex-body' },
       h('div', { class: 'rex-left' }, h('div', {}, this.stage), this.caption, this.strip),
       h('div', { class: 'rex-right' }, this.tabs, this.views.map(v => v.panel))));
+    b.colours.forEach((c, i) => this.root.style.setProperty(`--rex-c${i}`, c));
+    this.tabs.hidden = alone;
     this.host.replaceChildren(this.root);
+  }
+
+  choice() {                            // which edit is shown, where there are several
+    if (this.all.length < 2) return null;
+    const select = h('select', { onchange: () => {
+      this.at = select.selectedIndex;
+      this.open({ view: this.s.view });
+    } }, this.all.map((b, i) => h('option', {}, i ? `${i + 1}. ${b.title}` : '1. the first edit')));
+    select.selectedIndex = this.at;
+    return h('label', { class: 'rex-option rex-choice' }, 'shown', select);
+  }
+
+  buildStatus() {                       // what the kernel does, wherever one looks
+    const bar = h('progress', { max: 1, 'aria-label': 'edits done' }), text = h('span', {}), best = h('span', { class: 'rex-best' });
+    const stop = h('button', { type: 'button', onclick: () => this.model.send({ do: 'stop' }) }, 'stop');
+    const node = h('div', { class: 'rex-status', role: 'status' }, bar, text, best, stop);
+    let shown;
+    this.drawStatus = () => {
+      const { state, done, total, best: top } = this.status(), works = this.working();
+      node.hidden = !text.textContent && !this.statusWords();
+      text.textContent = this.statusWords();
+      bar.hidden = !works; stop.hidden = state !== 'works';
+      if (total) { bar.max = total; bar.value = done; } else bar.removeAttribute('value');
+      if (shown !== (works && top?.score)) {
+        shown = works && top?.score;
+        best.replaceChildren(...works && top ? ['best so far:', h('img', { src: top.picture, alt: `box (${top.box.join(', ')})` }), `score ${num(top.score)}`] : []);
+      }
+    };
+    return node;
   }
 
   tabKey(event) {
@@ -494,13 +663,14 @@ class Explorer {
   }
 
   listViews() {
-    const { b, t } = this, found = [this.resultView()];
-    found.push(this.attentionView(), this.regionsView());
-    if (Object.values(t.runs).some(r => r.steps > 1)) found.push(this.learningView());
+    const { b, t } = this;
+    if (b.kind === 'attention') return [this.attentionView()];
+    const found = [this.resultView(), this.attentionView(), this.regionsView()];
+    if (Object.values(t.runs).some(r => r.steps > 1) || this.model) found.push(this.learningView());
     found.push(this.rankingView());
-    if (b.painter.length) found.push(this.painterView());
+    if (b.painter.length || this.model) found.push(this.painterView());
     if (b.words.verdict) found.push(this.wordsView());
-    return found;
+    return [...found, this.ownView()];
   }
 
   drawNow() {
@@ -518,6 +688,7 @@ class Explorer {
       tab.tabIndex = on ? 0 : -1;
     }
     this.ranked = ranking(this.t, s.w, s.how);
+    this.drawStatus();
     this.drawStage();
     this.drawStrip();
     this.views.find(v => v.name === s.view).draw();
@@ -534,35 +705,38 @@ class Explorer {
       const [u, v] = at(e);
       this.stage.setPointerCapture?.(e.pointerId);
       this.pressed = { u, v, drag: Math.abs(u - this.s.curtain) * this.stage.clientWidth < 24 };
-      if (this.s.view === 'result') { this.pressed.drag = true; this.set({ curtain: u }); }
+      if (this.s.view === 'own') this.ownPress(u, v);
+      else if (this.s.view === 'result') { this.pressed.drag = true; this.set({ curtain: u }); }
     });
     this.stage.addEventListener('pointermove', e => {
-      const [u, v] = at(e);
-      if (this.pressed) {
-        if (Math.abs(u - this.pressed.u) * this.stage.clientWidth > 6) this.pressed.drag ||= this.s.view === 'result';
-        if (this.pressed.drag) { this.pressed.moved = true; this.set({ curtain: Math.min(Math.max(u, 0), 1) }); }
+      const [u, v] = at(e), { pressed } = this;
+      if (pressed && this.s.view === 'own') this.ownMove(u, v);
+      else if (pressed) {
+        if (pressed.drag && this.s.view !== 'attention') { pressed.moved = true; this.set({ curtain: clamp(u, 0, 1) }); }
       } else if (this.s.view === 'attention') this.hover(u, v);
     });
     this.stage.addEventListener('pointerup', e => {
       const was = this.pressed;
       this.pressed = null;
-      if (was && !was.moved && this.s.view !== 'result') this.pick(...at(e));
+      if (this.s.view === 'own') this.ownRelease(was);
+      else if (was && !was.moved && this.s.view !== 'result') this.pick(...at(e));
     });
     this.stage.addEventListener('pointercancel', () => { this.pressed = null; });
     this.stage.addEventListener('keydown', e => {
-      if (this.s.view === 'attention') return this.walkPatches(e);
+      const act = { attention: () => this.walkPatches(e), own: () => this.ownKey(e) }[this.s.view];
+      if (act) return act();
       const { curtain } = this.s, step = e.shiftKey ? .1 : .02;
       const to = { ArrowLeft: curtain - step, ArrowRight: curtain + step, ArrowDown: curtain - step,
         ArrowUp: curtain + step, Home: 0, End: 1, PageUp: curtain + .1, PageDown: curtain - .1 }[e.key];
       if (to === undefined) return;
       e.preventDefault();
-      this.set({ curtain: Math.min(Math.max(to, 0), 1) });
+      this.set({ curtain: clamp(to, 0, 1) });
     });
   }
 
   pick(u, v) {                          // a click: the nearest anchor, or the smallest box there
     const { t, s } = this, [w, hi] = this.b.size, x = u * w, y = v * hi;
-    if (s.view === 'attention') return this.hover(u, v);
+    if (s.view === 'attention') { this.hover(u, v); return this.togglePatch(); }
     const reach = 14 * w / this.stage.clientWidth;
     let near = null;
     for (let k = 0; k < t.k; k++) {
@@ -579,19 +753,37 @@ class Explorer {
     else if (near) this.select(near.k, s.m);
   }
 
-  hover(u, v) {
-    const [gh, gw] = this.b.attention.mean.shape;
-    const row = Math.min(Math.max(Math.floor(v * gh), 0), gh - 1);
-    const column = Math.min(Math.max(Math.floor(u * gw), 0), gw - 1);
-    this.set({ patch: row * gw + column });
+  patchAt(x, y) {                       // the patch of a point of the picture
+    const [gh, gw] = this.b.attention.mean.shape, [w, hi] = this.b.size;
+    return clamp(Math.floor(y / hi * gh), 0, gh - 1) * gw + clamp(Math.floor(x / w * gw), 0, gw - 1);
+  }
+
+  hover(u, v) { this.set({ patch: this.patchAt(u * this.b.size[0], v * this.b.size[1]) }); }
+
+  togglePatch() {                       // an anchor in the middle of the patch, or away with it
+    const { anchors, patch } = this.s, [gh, gw] = this.b.attention.mean.shape, [w, hi] = this.b.size;
+    if (patch < 0) return;
+    const kept = anchors.filter(([x, y]) => this.patchAt(x, y) !== patch);
+    if (kept.length === anchors.length)
+      kept.push([(patch % gw + .5) * w / gw, (Math.floor(patch / gw) + .5) * hi / gh]);
+    this.set({ anchors: kept, rule: 'by hand', grip: Math.max(kept.length - 1, 0) });
+  }
+
+  byRule() {                            // anchors as the rule puts them on the map that is shown
+    const { s, b, t } = this;
+    if (s.rule === 'by hand') return;
+    s.grip = 0;
+    s.anchors = s.rule === 'learned' ? Array.from({ length: t.k }, (_, k) => this.anchor(k)).filter(p => Number.isFinite(p[0]))
+      : chooseAnchors(this.attentionMap(), b.attention.mean.shape, s.rule, s.count ?? b.config.num_anchors, b.size);
   }
 
   walkPatches(e) {
     const [gh, gw] = this.b.attention.mean.shape, at = Math.max(this.s.patch, 0), row = Math.floor(at / gw), column = at % gw;
     const to = { ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1], ArrowUp: [row - 1, column], ArrowDown: [row + 1, column] }[e.key];
-    if (!to) return;
+    if (!to && e.key !== 'Enter' && e.key !== ' ') return;
     e.preventDefault();
-    this.set({ patch: Math.min(Math.max(to[0], 0), gh - 1) * gw + Math.min(Math.max(to[1], 0), gw - 1) });
+    if (to) this.set({ patch: clamp(to[0], 0, gh - 1) * gw + clamp(to[1], 0, gw - 1) });
+    else this.togglePatch();
   }
 
   patchWords() {
@@ -602,17 +794,19 @@ class Explorer {
   }
 
   drawStage() {
-    const { s, b, t } = this, [w, hi] = b.size;
-    const tall = Math.min(Math.max(hi / w, .3), 1.5);
+    const { s, b, t } = this, [w, hi] = b.size, looks = s.view === 'attention', own = s.view === 'own';
+    const tall = clamp(hi / w, .3, 1.5);
     const { ctx, width, height } = surface(this.stage, wide => wide * tall);
-    const painted = s.view === 'painter' && this.picture(`p${s.painter}`, b.painter[s.painter].picture);
-    const before = this.source(), looks = s.view === 'attention';
-    const after = looks ? null : painted || this.edited(s.k, s.m);
+    const painted = s.view === 'painter' && b.painter.length && this.pasted(`p${s.painter}`, b.painter[s.painter]);
+    const look = own && b.looks[s.look], before = this.source();
+    const after = looks ? null : own ? look && this.pasted(`l${s.look}${look.name}${look.box}`, look)
+      : painted || this.edited(s.k, s.m);
     ctx.fillStyle = this.line; ctx.fillRect(0, 0, width, height);
+    this.tellStage(looks, own);
     if (!before) return;
     ctx.imageSmoothingQuality = 'high';
     ctx.drawImage(before, 0, 0, width, height);
-    const edge = s.curtain * width;
+    const edge = own ? 0 : s.curtain * width;
     if (after) {
       ctx.save();
       ctx.beginPath(); ctx.rect(edge, 0, width - edge, height); ctx.clip();
@@ -625,7 +819,8 @@ class Explorer {
       const [x0, y0] = to(whole.window[0], whole.window[1]), [x1, y1] = to(whole.window[2], whole.window[3]);
       ctx.drawImage(whole.crop, x0, y0, x1 - x0, y1 - y0);
     }
-    if (s.view === 'attention') this.overAttention(ctx, width, height);
+    if (looks) this.overAttention(ctx, width, height);
+    else if (own) return this.overOwn(ctx, to);
     else if (s.view === 'learning') this.overLearning(ctx, to, edge, width, height);
     else {
       if (s.view === 'regions')
@@ -633,16 +828,24 @@ class Explorer {
       if (s.outline || s.view !== 'result')
         this.drawBox(ctx, to, this.box(s.k, s.m), this.colour(s.k), 3);
     }
-    if (s.view !== 'result' && s.view !== 'painter')
-      for (let k = 0; k < t.k; k++) this.drawAnchor(ctx, to, k);
+    if (looks) s.anchors.forEach((p, k) => this.drawAnchor(ctx, to, k, p));
+    else if (s.view !== 'result' && s.view !== 'painter')
+      for (let k = 0; k < t.k; k++) this.drawAnchor(ctx, to, k, this.anchor(k), k === s.k);
     if (!looks) this.drawCurtain(ctx, edge, height);
-    const said = this.sentence();
+  }
+
+  tellStage(looks, own) {               // what the picture says to who cannot see it
+    const { s, b } = this, said = looks ? this.patchWords() : own ? this.ownWords() : this.sentence();
     this.caption.textContent = said;
-    this.stage.setAttribute('aria-valuenow', Math.round(100 * s.curtain));
-    this.stage.setAttribute('aria-valuetext', looks ? this.patchWords()
-      : `${percent(s.curtain)} before, ${percent(1 - s.curtain)} after`);
-    this.stage.setAttribute('aria-label', looks ? 'The input under its attention; arrow keys walk over the patches'
-      : `Before (${b.source}) and after (${b.prompt}). ${said}`);
+    this.stage.style.touchAction = own ? 'none' : 'pan-y';
+    this.stage.style.cursor = looks || own ? 'crosshair' : 'ew-resize';
+    const tells = looks || own ? { role: 'application', 'aria-label': (looks ? 'The input under its attention; arrow keys walk over the patches, Enter puts an anchor there or takes it away. '
+      : 'The input with a box and anchors of your own; arrow keys move what is chosen, with Shift the far corner; Delete takes an anchor away, Enter puts one in the middle. ') + said }
+      : { role: 'slider', 'aria-label': `Before (${b.source}) and after (${b.prompt}). ${said}`,
+        'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-orientation': 'horizontal', 'aria-valuenow': Math.round(100 * s.curtain),
+        'aria-valuetext': `${percent(s.curtain)} before, ${percent(1 - s.curtain)} after` };
+    for (const name of ['role', 'aria-label', 'aria-valuemin', 'aria-valuemax', 'aria-orientation', 'aria-valuenow', 'aria-valuetext'])
+      name in tells ? this.stage.setAttribute(name, tells[name]) : this.stage.removeAttribute(name);
   }
 
   drawBox(ctx, to, [x0, y0, x1, y1], colour, wide, dash = []) {
@@ -656,13 +859,12 @@ class Explorer {
     ctx.setLineDash([]);
   }
 
-  drawAnchor(ctx, to, k) {
-    const [x, y] = this.anchor(k);
+  drawAnchor(ctx, to, k, [x, y], chosen = false) {
     if (!Number.isFinite(x)) return;
-    const [u, v] = to(x, y), r = k === this.s.k ? 11 : 8.5, colour = this.colour(k);
+    const [u, v] = to(x, y), r = chosen ? 11 : 8.5, colour = this.colour(k);
     ctx.beginPath(); ctx.arc(u, v, r, 0, 7);
     ctx.fillStyle = colour; ctx.fill();
-    ctx.strokeStyle = '#fff'; ctx.lineWidth = k === this.s.k ? 3 : 1.5; ctx.stroke();
+    ctx.strokeStyle = '#fff'; ctx.lineWidth = chosen ? 3 : 1.5; ctx.stroke();
     ctx.fillStyle = inkOn(rgb(colour)); ctx.textAlign = 'center'; ctx.textBaseline = 'middle';
     ctx.fillText(String(k), u, v + .5);
   }
@@ -693,34 +895,38 @@ class Explorer {
   }
 
   drawStrip() {
-    const { s, t } = this, shown = this.ranked.slice(0, 16), [w, hi] = this.b.size;
-    const go = n => this.strip.children[n]?.focus();
-    while (this.strip.children.length > shown.length) this.strip.lastChild.remove();
-    while (this.strip.children.length < shown.length) {
-      const n = this.strip.children.length;
-      this.strip.append(h('button', { type: 'button', class: 'rex-thumb',
-        onclick: () => { const e = this.ranked[n]; this.select(e.k, e.m); },
+    this.drawTiles(this.strip, this.ranked.slice(0, 16).map((e, n) => ({ ...e, box: this.box(e.k, e.m),
+      image: this.edited(e.k, e.m), colour: this.colour(e.k), words: `${n + 1}. ${num(e.score)}`,
+      more: `, anchor ${e.k}, proposal ${e.m}`, on: e.k === this.s.k && e.m === this.s.m })), e => this.select(e.k, e.m));
+  }
+
+  drawTiles(strip, items, choose) {     // small pictures to choose from, by click or arrow keys
+    const [w, hi] = this.b.size;
+    strip.items = items;
+    while (strip.children.length > items.length) strip.lastChild.remove();
+    while (strip.children.length < items.length) {
+      const n = strip.children.length;
+      strip.append(h('button', { type: 'button', class: 'rex-thumb', onclick: () => choose(strip.items[n], n),
         onkeydown: e => {
-          const to = { ArrowRight: n + 1, ArrowLeft: n - 1, Home: 0, End: shown.length - 1 }[e.key];
-          if (to === undefined || !this.ranked[to]) return;
-          e.preventDefault(); this.select(this.ranked[to].k, this.ranked[to].m); go(to);
+          const to = { ArrowRight: n + 1, ArrowLeft: n - 1, Home: 0, End: strip.items.length - 1 }[e.key];
+          if (to === undefined || !strip.items[to]) return;
+          e.preventDefault(); choose(strip.items[to], to); strip.children[to]?.focus();
         } }, h('canvas', { width: 128, height: Math.round(128 * Math.min(hi / w, 1.6)) }), h('span', {}), h('span', { class: 'rex-hidden' })));
     }
-    shown.forEach((e, n) => {
-      const button = this.strip.children[n], [canvas, words, more] = button.children;
-      const image = this.edited(e.k, e.m), mark = `${e.i}:${image ? 1 : 0}:${this.root.dataset.theme}`;
+    items.forEach((e, n) => {
+      const button = strip.children[n], [canvas, words, more] = button.children;
+      const mark = `${e.box}:${e.colour}:${e.image ? 1 : 0}:${this.root.dataset.theme}:${e.words}`;
       if (button.dataset.mark !== mark) {
         button.dataset.mark = mark;
-        const ctx = canvas.getContext('2d');
+        const ctx = canvas.getContext('2d'), [x0, y0, x1, y1] = e.box, f = canvas.width / w, g = canvas.height / hi;
         ctx.clearRect(0, 0, canvas.width, canvas.height);
-        if (image) ctx.drawImage(image, 0, 0, canvas.width, canvas.height);
-        ctx.strokeStyle = this.colour(e.k); ctx.lineWidth = 3;
-        const [x0, y0, x1, y1] = this.box(e.k, e.m), f = canvas.width / w, g = canvas.height / hi;
+        if (e.image) ctx.drawImage(e.image, 0, 0, canvas.width, canvas.height);
+        ctx.strokeStyle = e.colour; ctx.lineWidth = 3;
         ctx.strokeRect(x0 * f + 1, y0 * g + 1, (x1 - x0) * f - 2, (y1 - y0) * g - 2);
       }
-      words.textContent = `${n + 1}. ${num(e.score)}`;
-      more.textContent = `, anchor ${e.k}, proposal ${e.m}`;
-      button.setAttribute('aria-pressed', e.k === s.k && e.m === s.m);
+      words.textContent = e.words;
+      more.textContent = e.more;
+      button.setAttribute('aria-pressed', e.on);
     });
   }
 
@@ -764,17 +970,24 @@ class Explorer {
   }
 
   overAttention(ctx, width, height) {
-    const map = this.attentionMap(), [gh, gw] = this.b.attention.mean.shape;
-    const share = scaled(map, this.s.scale), cw = width / gw, ch = height / gh;
-    tiles(ctx, Array.from(share, v => [...ramp('inferno', v), 158]), gw, 0, 0, width, height);
-    if (this.s.patch >= 0) {
+    const map = this.attentionMap(), [gh, gw] = this.b.attention.mean.shape, { s } = this;
+    const share = scaled(map, s.scale), inside = s.massed && massRegion(map, s.mass);
+    tiles(ctx, inside ? Array.from(inside, v => [0, 0, 0, v ? 0 : 190]) : Array.from(share, v => [...ramp('inferno', v), 158]),
+      gw, 0, 0, width, height);
+    if (s.patch >= 0) {
       ctx.strokeStyle = '#fff'; ctx.lineWidth = 2;
-      ctx.strokeRect(this.s.patch % gw * cw, Math.floor(this.s.patch / gw) * ch, cw, ch);
+      ctx.strokeRect(s.patch % gw * width / gw, Math.floor(s.patch / gw) * height / gh, width / gw, height / gh);
     }
   }
 
+  massWords(map) {
+    const { mass, anchors } = this.s, inside = massRegion(map, mass), n = inside.reduce((a, v) => a + v, 0);
+    const among = anchors.filter(([x, y]) => inside[this.patchAt(x, y)]).length;
+    return `${percent(mass)} of the attention lies on ${n} of ${map.length} patches; ${among} of ${anchors.length} anchors are among them.`;
+  }
+
   attentionView() {
-    const { b } = this, [gh, gw] = b.attention.mean.shape;
+    const { b } = this, [gh, gw] = b.attention.mean.shape, most = Math.min(16, gh * gw);
     const scale = this.option('scale', 'scale', () => [['linear', 'linear'], ['log', 'log'], ['rank', 'rank']]);
     const choices = [];
     if (b.attention.layers) {
@@ -784,37 +997,42 @@ class Explorer {
       this.option('head', 'head', () => this.s.layer < 0 ? [[this.s.head, 'mean of the heads']]
         : [[-1, 'mean of the heads'], ...Array.from({ length: heads }, (_, i) => [i, String(i)])]));
     }
+    const ask = !b.attention.layers && this.asker('every layer and head (no edit)', () => ({ do: 'heads' }));
+    const massed = this.option('shown', 'massed', () => [[false, 'how much'], [true, 'the fewest patches that hold']]);
+    const mass = this.slider('share', { max: 1, step: .05, read: () => this.s.mass, write: v => this.set({ mass: Math.max(v, .05), massed: true }), text: percent });
+    const rule = this.option('anchors', 'rule', () => [...this.t.k ? [['learned', 'as in this edit']] : [],
+      ['spread', 'by rule: spread'], ['topk', 'by rule: the highest'], ['by hand', 'by hand']]);
+    const count = this.slider('how many', { max: most, step: 1, read: () => this.s.anchors.length, text: String,
+      write: v => this.set({ count: Math.max(v, 1), rule: this.s.rule === 'topk' ? 'topk' : 'spread' }) });
     const bar = h('canvas', { role: 'img' }), words = h('p', { 'aria-live': 'polite' }), warn = h('p', { class: 'rex-warn' });
-    const heads = h('canvas', { class: 'rex-heads', role: 'img', 'aria-label': 'The heads of a layer' });
+    const held = h('p', {}), heads = h('canvas', { class: 'rex-heads', role: 'img', 'aria-label': 'The heads of a layer' });
     heads.addEventListener('click', e => {
       const n = b.attention.layers?.shape[1];
       if (n) this.set({ head: Math.min(Math.floor(e.offsetX / heads.clientWidth * this.headColumns), n - 1) });
     });
     const draw = () => {
-      [scale, ...choices].forEach(c => c.refresh());
-      const map = this.attentionMap(), mean = map.reduce((a, v) => a + v, 0) / map.length;
-      const sum = mean * map.length, low = Math.min(...map), high = Math.max(...map);
-      const { ctx, width } = surface(bar, 34);
+      [scale, ...choices, massed, mass, rule, count, ...ask ? [ask] : []].forEach(c => c.refresh());
+      const map = this.attentionMap(), sum = map.reduce((a, v) => a + v, 0), low = Math.min(...map), high = Math.max(...map);
+      const { ctx, width } = surface(bar, 34), share = v => `${(100 * v / sum).toPrecision(2)} %`, floor = Math.max(low, high * 1e-4);
       for (let i = 0; i < width; i++) { ctx.fillStyle = `rgb(${ramp('inferno', i / width).join(',')})`; ctx.fillRect(i, 0, 1.5, 14); }
       ctx.fillStyle = this.ink; ctx.textBaseline = 'top';
       const ends = this.s.scale === 'rank' ? ['least', 'middle rank', 'most']
-        : this.s.scale === 'log' ? [percentOf(Math.max(low, high * 1e-4)), percentOf(Math.sqrt(Math.max(low, high * 1e-4) * high)), percentOf(high)]
-          : [percentOf(low), percentOf((low + high) / 2), percentOf(high)];
-      function percentOf(v) { return `${(100 * v / sum).toPrecision(2)} %`; }
+        : (this.s.scale === 'log' ? [floor, Math.sqrt(floor * high), high] : [low, (low + high) / 2, high]).map(share);
       ctx.textAlign = 'left'; ctx.fillText(ends[0], 0, 18);
       ctx.textAlign = 'center'; ctx.fillText(ends[1], width / 2, 18);
       ctx.textAlign = 'right'; ctx.fillText(ends[2], width, 18);
       bar.setAttribute('aria-label', `Colours from ${ends[0]} to ${ends[2]} of the attention`);
-      const held = sink(map);
-      words.textContent = this.patchWords();
-      warn.hidden = !held;
-      if (held) warn.textContent = `One patch (${held.at % gw}, ${Math.floor(held.at / gw)}) holds ${percent(held.share)} of all attention: an attention sink. It is no sign of a thing there; use the log or the rank scale to see the rest.`;
+      const deep = sink(map);
+      words.textContent = this.patchWords(); held.textContent = this.massWords(map);
+      warn.hidden = !deep;
+      if (deep) warn.textContent = `One patch (${deep.at % gw}, ${Math.floor(deep.at / gw)}) holds ${percent(deep.share)} of all attention: an attention sink. It is no sign of a thing there; use the log or the rank scale to see the rest.`;
       heads.hidden = !this.layers || this.s.layer < 0;
       if (!heads.hidden) this.drawHeads(heads, gh, gw);
     };
     return { name: 'attention', title: 'Attention', draw, content: [
-      h('p', { class: 'rex-ask' }, 'Where does the network look?'), h('div', { class: 'rex-row' }, choices, scale),
-      h('div', {}, bar), words, warn, h('p', { class: 'rex-soft' }, 'Point at the picture, or go to it and use the arrow keys.'), h('div', {}, heads)] };
+      h('p', { class: 'rex-ask' }, 'Where does the network look, and where would you put the anchors?'), h('div', { class: 'rex-row' }, choices, scale, ask || null),
+      h('div', {}, bar), words, warn, h('div', {}, heads), h('div', { class: 'rex-row' }, massed, mass), held,
+      h('div', { class: 'rex-row' }, rule, count), h('p', { class: 'rex-soft' }, 'Point at the picture, or go to it and use the arrow keys. A click, or Enter, puts an anchor on a patch or takes it away.')] };
   }
 
   drawHeads(canvas, gh, gw) {
@@ -949,10 +1167,11 @@ class Explorer {
       canvas.addEventListener('pointerdown', go); canvas.addEventListener('pointermove', go);
     };
     scrub(upper); scrub(lower);
-    const told = h('p', { class: 'rex-soft' });
+    const told = h('p', { class: 'rex-soft' }), again = ['exact', 'rloo', 'reinforce', 'gumbel', 'released'].map(name =>
+      this.asker(name, () => ({ do: 'learn', estimator: name })));
     const upperTitle = h('p', { class: 'rex-sub' }), lowerTitle = h('p', { class: 'rex-sub' }), table = h('table', { class: 'rex-table' });
     const draw = () => {
-      [step, run, against, whose, curves].forEach(c => c.refresh());
+      [step, run, against, whose, curves, ...again].forEach(c => c.refresh());
       told.textContent = 'On the picture: solid, what an anchor finds most probable at this step; dashed, what it preferred before.'
         + (this.s.against ? ` Left of the line the boxes of ${this.s.run}, right of it those of ${this.s.against}.` : '');
       const { s } = this, w = weightsOf(this.b.config);
@@ -970,7 +1189,7 @@ class Explorer {
       h('p', { class: 'rex-ask' }, 'How did the network come to its choice?'),
       h('div', { class: 'rex-row' }, play, step), h('div', { class: 'rex-row' }, names.length > 1 ? [run, against] : null, whose, curves),
       upperTitle, h('div', {}, upper), lowerTitle, h('div', {}, lower), table,
-      told] };
+      told, h('div', { class: 'rex-row' }, h('span', { class: 'rex-soft' }, 'Learn again from the same table (no edit) with'), again)] };
   }
 
   atBest(name, step, w) {
@@ -1066,15 +1285,13 @@ class Explorer {
     const how = this.option('boxes', 'how', () => [['learned', 'learned by the network'], ['best', 'lowest loss of the table']]);
     const reset = h('button', { type: 'button', onclick: () => {
       this.set({ w: weightsOf(this.b.config), how: 'learned' });
-      const top = ranking(t, this.s.w, 'learned')[0];
-      if (top) this.set({ k: top.k, m: top.m });
+      this.follow();
     } }, 'as it was');
     const words = h('p', { 'aria-live': 'polite', class: 'rex-words' }), list = h('ol', { class: 'rex-ranks' });
     const map = h('canvas', { class: 'rex-winners', tabindex: 0, role: 'application' });
     const move = (alpha, beta) => {
-      this.set({ w: { ...this.s.w, alpha: Math.min(Math.max(alpha, 0), limits.alpha), beta: Math.min(Math.max(beta, 0), limits.beta) } });
-      const top = ranking(t, this.s.w, this.s.how)[0];
-      if (top) this.set({ k: top.k, m: top.m });
+      this.set({ w: { ...this.s.w, alpha: clamp(alpha, 0, limits.alpha), beta: clamp(beta, 0, limits.beta) } });
+      this.follow();
     };
     const drag = e => { if (e.buttons) move((e.offsetX - 34) / (map.clientWidth - 42) * limits.alpha, (1 - (e.offsetY - 8) / (map.clientHeight - 40)) * limits.beta); };
     map.addEventListener('pointerdown', drag); map.addEventListener('pointermove', drag);
@@ -1170,29 +1387,267 @@ class Explorer {
   // ---- the painter's steps, and the diagnosis
 
   painterView() {
-    const last = this.b.painter.length - 1, words = h('p', { 'aria-live': 'polite' });
-    const step = this.slider('step', { max: last, step: 1, read: () => this.s.painter, write: v => this.set({ painter: v }), text: v => `${v + 1} of ${last + 1}` });
-    const draw = () => { step.refresh(); words.textContent = this.b.painter[this.s.painter].sentence; };
-    return { name: 'painter', title: 'Painter', draw, content: [h('p', { class: 'rex-ask' }, 'How was it painted?'), step, words,
-      h('p', { class: 'rex-soft' }, 'The step is on the right of the line.')] };
+    const { b } = this, last = b.painter.length - 1, words = h('p', { 'aria-live': 'polite' }), maps = h('div', { class: 'rex-maps' });
+    const step = this.slider('step', { max: Math.max(last, 0), step: 1, read: () => this.s.painter, write: v => this.set({ painter: v }), text: v => `${v + 1} of ${last + 1}` });
+    const ask = this.asker('watch the painter (1 edit)', () => ({ do: 'paint' }));
+    const draw = () => {
+      ask.refresh();
+      if (last < 0) { words.textContent = 'The steps of this edit were not recorded.'; return; }
+      step.refresh();
+      const { sentence, maps: seen } = b.painter[this.s.painter];
+      words.textContent = sentence;
+      const names = Object.keys(seen);
+      if (maps.children.length !== names.length) maps.replaceChildren(...names.map(name => h('figure', {}, h('div', {}, h('canvas', { role: 'img' })), h('figcaption', {}, name))));
+      names.forEach((name, i) => this.drawTileMap(maps.children[i].querySelector('canvas'), name, seen[name]));
+    };
+    return { name: 'painter', title: 'Painter', draw, content: [h('p', { class: 'rex-ask' }, 'How was it painted?'), last < 0 ? ask : step, words, maps,
+      h('p', { class: 'rex-soft' }, last < 0 ? '' : 'The step is on the right of the line.')] };
+  }
+
+  drawTileMap(canvas, name, map) {      // latents, tokens, confidence or what is unknown, a cell each
+    const values = unpack(map), [gh, gw] = map.shape, known = [...values].filter(Number.isFinite);
+    const low = Math.min(...known), span = Math.max(...known) - low || 1, token = name === 'tokens';
+    const { ctx, width, height } = surface(canvas, wide => wide * gh / gw);
+    // a token has no size: its number only picks a colour
+    const mixed = v => [37, 91, 151].map(p => 60 + (v * p + 29 * p) % 180);
+    tiles(ctx, Array.from(values, v => !Number.isFinite(v) || (token && v < 0) ? [128, 128, 128, 255]
+      : [...token ? mixed(v) : ramp(name === 'unknown' ? 'cividis' : 'inferno', (v - low) / span), 255]), gw, 0, 0, width, height);
+    canvas.setAttribute('aria-label', token ? `${known.filter(v => v >= 0).length} of ${values.length} tokens are known; unknown ones are grey`
+      : name === 'unknown' ? `${known.filter(v => v > 0).length} of ${values.length} tokens are unknown` : `${name}, from ${num(low, 2)} to ${num(low + span, 2)}, ${gw} x ${gh} cells`);
   }
 
   wordsView() {
-    const { words } = this.b, answers = { yes: 'Yes', partly: 'Partly', no: 'No' };
-    const content = [h('p', { class: 'rex-ask' }, 'Did it succeed, and if not, why?'),
-      words.answer ? h('p', { class: `rex-answer rex-${words.answer}` }, answers[words.answer]) : null, h('p', {}, words.verdict),
-      words.findings.length ? h('ul', {}, words.findings.map(f => h('li', {}, f.sentence, ' ', h('em', {}, f.remedy)))) : h('p', {}, 'Of the rules that could be asked, none found a fault.')];
-    return { name: 'words', title: 'Diagnosis', draw: () => {}, content: content.filter(Boolean) };
+    return { name: 'words', title: 'Diagnosis', draw: () => {}, content: [
+      h('p', { class: 'rex-ask' }, 'Did it succeed, and if not, why?'), ...this.said()] };
   }
+
+  said() {                              // the diagnosis
+    const { words } = this.b, answers = { yes: 'Yes', partly: 'Partly', no: 'No' };
+    return [words.answer ? h('p', { class: `rex-answer rex-${words.answer}` }, answers[words.answer]) : null, h('p', {}, words.verdict),
+      words.findings.length ? h('ul', {}, words.findings.map(f => h('li', {}, f.sentence, ' ', h('em', {}, f.remedy)))) : h('p', {}, 'Of the rules that could be asked, none found a fault.')].filter(Boolean);
+  }
+
+  // ---- your own: a box, anchors, words
+
+  asker(text, message, able = () => true) {     // a button that asks the kernel; says why it cannot
+    const made = h('button', { type: 'button', onclick: () => this.ask(message()) });
+    made.refresh = () => {
+      made.textContent = typeof text === 'function' ? text() : text;
+      made.disabled = !!this.why() || this.working() || !able();
+      made.title = this.why();
+    };
+    made.refresh();
+    return made;
+  }
+
+  setOwn([x0, y0, x1, y1]) {            // a box inside the picture, at least a pixel large
+    const [w, hi] = this.b.size, span = (a, b, end) => {
+      const low = clamp(Math.round(Math.min(a, b)), 0, end - 1);
+      return [low, clamp(Math.round(Math.max(a, b)), low + 1, end)];
+    };
+    const [a, c] = span(x0, x1, w), [d, e] = span(y0, y1, hi);
+    this.set({ own: [a, d, c, e], look: -1 });
+  }
+
+  setAnchor(i, x, y) {
+    const [w, hi] = this.b.size, anchors = this.s.anchors.map((p, j) => j === i ? [clamp(x, 0, w - 1), clamp(y, 0, hi - 1)] : p);
+    this.set({ anchors, rule: 'by hand', grip: i });
+  }
+
+  addAnchor(x, y) {
+    const { anchors } = this.s;
+    this.s.anchors = [...anchors, [x, y]];
+    this.setAnchor(anchors.length, x, y);
+  }
+
+  dropAnchor(i) {
+    const anchors = this.s.anchors.filter((_, j) => j !== i);
+    this.set({ anchors, rule: 'by hand', grip: clamp(i, 0, Math.max(anchors.length - 1, 0)) });
+  }
+
+  ownPress(u, v) {
+    const { s, pressed } = this, [w, hi] = this.b.size, x = u * w, y = v * hi, reach = 14 * w / this.stage.clientWidth;
+    const near = ([a, b]) => Math.hypot(a - x, b - y) < reach;
+    if (s.tool === 'anchors') {
+      pressed.grip = s.anchors.findIndex(near);
+      if (pressed.grip < 0) { pressed.grip = s.anchors.length; pressed.moved = true; this.addAnchor(x, y); }
+      else this.set({ grip: pressed.grip });
+      return;
+    }
+    const [x0, y0, x1, y1] = s.own, corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], at = corners.findIndex(near);
+    pressed.from = at >= 0 ? corners[(at + 2) % 4] : [x, y];
+    pressed.box = at < 0 && x0 <= x && x < x1 && y0 <= y && y < y1 ? s.own : null;   // moved whole
+  }
+
+  ownMove(u, v) {
+    const { s, pressed } = this, [w, hi] = this.b.size, x = u * w, y = v * hi;
+    if (Math.hypot(u - pressed.u, v - pressed.v) * this.stage.clientWidth > 3) pressed.moved = true;
+    if (!pressed.moved) return;
+    if (s.tool === 'anchors') return this.setAnchor(pressed.grip, x, y);
+    if (pressed.box) return this.shiftOwn(pressed.box, (u - pressed.u) * w, (v - pressed.v) * hi);
+    this.setOwn([...pressed.from, x, y]);
+  }
+
+  shiftOwn([x0, y0, x1, y1], dx, dy) {
+    const [w, hi] = this.b.size;
+    dx = clamp(Math.round(dx), -x0, w - x1); dy = clamp(Math.round(dy), -y0, hi - y1);
+    this.setOwn([x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
+  }
+
+  ownRelease(was) { if (was && !was.moved && this.s.tool === 'anchors') this.dropAnchor(was.grip); }
+
+  ownKey(e) {
+    const { s } = this, [w, hi] = this.b.size, step = Math.max(1, Math.round(w / 128));
+    const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[e.key];
+    const turn = { PageUp: -1, PageDown: 1 }[e.key], n = s.anchors.length, hand = s.tool === 'anchors';
+    if (by && hand && n) this.setAnchor(s.grip, s.anchors[s.grip][0] + by[0], s.anchors[s.grip][1] + by[1]);
+    else if (by && e.shiftKey) this.setOwn([s.own[0], s.own[1], s.own[2] + by[0], s.own[3] + by[1]]);
+    else if (by && !hand) this.shiftOwn(s.own, ...by);
+    else if (turn && n) this.set({ grip: (s.grip + turn + n) % n });
+    else if (e.key === 'Delete' && hand && n) this.dropAnchor(s.grip);
+    else if (e.key === 'Enter' && hand) this.addAnchor(w / 2, hi / 2);
+    else return;
+    e.preventDefault();
+  }
+
+  lookColour(name) { return this.b.colours[{ learned: 1, true: 2 }[name] ?? 0]; }
+
+  overOwn(ctx, to) {
+    const { s, b, t } = this, look = b.looks[s.look];
+    if (look) return this.drawBox(ctx, to, look.box, this.lookColour(look.name), 3);
+    if (b.truth) this.drawBox(ctx, to, b.truth, this.lookColour('true'), 2, [6, 4]);
+    if (t.candidates.length) this.drawBox(ctx, to, this.box(...t.candidates[0]), this.lookColour('learned'), 2, [6, 4]);
+    if (s.tool === 'anchors') return s.anchors.forEach((p, k) => this.drawAnchor(ctx, to, k, p, k === s.grip));
+    const [x0, y0, x1, y1] = s.own;
+    this.drawBox(ctx, to, s.own, this.lookColour('own'), 3);
+    for (const [x, y] of [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) {
+      const [u, v] = to(x, y);
+      ctx.fillStyle = '#fff'; ctx.strokeStyle = '#000'; ctx.lineWidth = 1;
+      ctx.fillRect(u - 5, v - 5, 10, 10); ctx.strokeRect(u - 5, v - 5, 10, 10);
+    }
+  }
+
+  ownWords() {
+    const { s, b } = this, look = b.looks[s.look], [x0, y0, x1, y1] = s.own;
+    if (look) return `The edit in the ${look.name} box (${look.box.join(', ')}), score ${num(look.score)}.`;
+    if (s.tool === 'anchors') return s.anchors.length ? `${s.anchors.length} anchors; anchor ${s.grip} is at (${s.anchors[s.grip].map(Math.round).join(', ')}).` : 'No anchor.';
+    return `Your box (${s.own.join(', ')}), ${x1 - x0} x ${y1 - y0} pixels. Dashed: the learned box${b.truth ? ', and the true one' : ''}.`;
+  }
+
+  field(label, end, read, write) {      // a whole number from 0
+    const input = h('input', { type: 'number', min: 0, max: end, onchange: () => write(clamp(Math.round(Number(input.value)) || 0, 0, end)) });
+    const made = h('label', { class: 'rex-option' }, label, input);
+    made.refresh = () => { if (document.activeElement !== input) input.value = read(); };
+    return made;
+  }
+
+  ownView() {
+    const { b, t } = this, [w, hi] = b.size, many = () => `up to ${this.s.anchors.length * t.m} edits`;
+    const tool = this.option('by hand', 'tool', () => [['box', 'a box'], ['anchors', 'anchors']]);
+    const sides = ['left', 'top', 'right', 'bottom'].map((name, i) => this.field(name, i % 2 ? hi : w, () => this.s.own[i],
+      v => { const own = [...this.s.own]; own[i] = v; this.setOwn(own); }));
+    const at = i => Math.round(this.s.anchors[this.s.grip]?.[i] ?? 0);
+    const which = this.option('anchor', 'grip', () => this.s.anchors.map((_, i) => [i, String(i)]));
+    const points = [this.field('x', w - 1, () => at(0), v => this.setAnchor(this.s.grip, v, at(1))),
+      this.field('y', hi - 1, () => at(1), v => this.setAnchor(this.s.grip, at(0), v))];
+    const add = h('button', { type: 'button', onclick: () => this.addAnchor(w / 2, hi / 2) }, 'add');
+    const drop = h('button', { type: 'button', onclick: () => this.dropAnchor(this.s.grip) }, 'take away');
+    const asMade = h('button', { type: 'button', onclick: () => this.set({ rule: 'learned' }) }, 'as they were');
+    const text = (label, name) => {
+      const input = h('input', { type: 'text', value: this.s[name], oninput: () => { this.s[name] = input.value; } });
+      return h('label', { class: 'rex-text' }, label, input);
+    };
+    const askers = [this.asker('edit in my box (1 edit)', () => ({ do: 'box', box: this.s.own })),
+      ...b.truth ? [this.asker('edit in the true box (1 edit)', () => ({ do: 'true' }))] : []];
+    const around = this.asker(`edit around this anchor (up to ${b.config.num_proposals} edits)`, () => ({ do: 'around', anchor: this.s.anchors[this.s.grip] }), () => this.s.anchors.length);
+    const run = this.asker(() => `run the method again (${many()})`, () => ({ do: 'run', prompt: this.s.prompt, source: this.s.source,
+      anchors: this.s.rule === 'learned' ? null : this.s.anchors }), () => this.s.anchors.length);
+    const note = h('p', { class: 'rex-note' }), from = h('p', { class: 'rex-soft' }), strip = h('div', { class: 'rex-strip', role: 'group', 'aria-label': 'Edits side by side' });
+    const table = h('table', { class: 'rex-table' }), boxRow = h('div', {}, h('div', { class: 'rex-row' }, sides), h('div', { class: 'rex-row' }, askers));
+    const anchorRow = h('div', { class: 'rex-row' }, which, points, add, drop, asMade, around);
+    const draw = () => {
+      [tool, ...sides, which, ...points, ...askers, around, run].forEach(c => c.refresh());
+      note.textContent = this.why(); note.hidden = !note.textContent;
+      boxRow.hidden = this.s.tool !== 'box'; anchorRow.hidden = !boxRow.hidden;
+      from.textContent = this.s.rule === 'learned' ? 'From the anchors as they were.' : `From ${this.s.anchors.length} anchors of your own.`;
+      this.drawTiles(strip, b.looks.map((k, i) => ({ box: k.box, image: this.pasted(`l${i}${k.name}${k.box}`, k), colour: this.lookColour(k.name),
+        words: `${k.name} box, ${num(k.score, 2)}`, more: '', on: i === this.s.look })), (_, i) => this.set({ look: i === this.s.look ? -1 : i }));
+    };
+    if (b.looks.length) table.replaceChildren(h('tr', {}, h('td', {}), ...['score', 'text', 'source', ...TERMS, 'prompt leads by'].map(n => h('th', { scope: 'col' }, n))),
+      ...b.looks.map(k => h('tr', {}, h('th', { scope: 'row' }, k.name), ...[k.score, k.s_t2i, k.s_i2i, ...TERMS.map(n => k.losses[n]), k.drawn].map(v => h('td', {}, num(v))))));
+    return { name: 'own', title: 'Your own', draw, content: [h('p', { class: 'rex-ask' }, 'And if it had been elsewhere, or something else?'), note,
+      h('div', { class: 'rex-row' }, tool, h('span', { class: 'rex-soft' }, 'Draw and drag on the picture; nothing is edited until a button is pressed.')), boxRow, anchorRow,
+      h('div', { class: 'rex-row' }, text('prompt', 'prompt'), text('source', 'source')), h('div', { class: 'rex-row' }, run, from),
+      strip, h('div', { class: 'rex-scroll' }, table), ...b.looks.length ? this.said() : []] };
+  }
+}
+
+// ------------------------------------------------------------------ the preference study
+
+class StudyPage extends Page {
+  constructor(host, bundle) {
+    super();
+    Object.assign(this, { host, b: bundle });
+    this.status = () => ({ state: 'idle', why: '' });
+    this.open();
+    this.watch();
+  }
+
+  merge() {
+    this.asked = 0;
+    this.b = this.model.get('bundle') ?? this.b;
+    const had = document.activeElement && this.root.contains(document.activeElement);
+    this.open();
+    this.watch();
+    if (had) this.root.focus();
+  }
+
+  open() {
+    const { b } = this, live = !!this.model, question = b.state === 'question';
+    const ask = (text, message, name) => h('button', { type: 'button', class: name, disabled: !live, onclick: () => this.ask(message()) }, text);
+    const note = h('p', { class: 'rex-note', role: 'status' }, live ? b.note : this.why());
+    note.hidden = !note.textContent;
+    this.root = h('div', { class: 'rex rex-study', role: 'group', 'aria-label': 'A study of preferences', tabindex: -1, onkeydown: e => this.key(e) });
+    if (b.state === 'welcome') {
+      const number = h('input', { type: 'number', min: 0, value: 0 });
+      this.root.append(h('p', {}, 'You will see pictures that were changed by a program to fit a text, two at a time. Choose the one that answers the question better; if both are alike, go by your first impression.'),
+        h('p', {}, 'Leave 0 for a new participant, or give your number to go on.'),
+        h('div', { class: 'rex-row' }, h('label', { class: 'rex-option' }, 'participant', number), ask('Begin', () => ({ do: 'open', participant: Number(number.value) || null }))), note);
+    } else {
+      const figure = (title, src, button) => h('figure', {}, h('figcaption', {}, title),
+        h('button', { type: 'button', class: 'rex-zoom', 'aria-label': `${title}: look closer`, onclick: () => this.zoom() }, h('img', { src, alt: title === 'before' ? 'The picture before' : `The ${title} picture` })), button);
+      const choose = side => ask(side === 'left' ? '← left' : 'right →', () => ({ do: 'answer', side }), 'rex-choose');
+      this.root.append(...question ? [h('p', {}, b.question), h('p', { class: 'rex-title' }, h('b', {}, `“${b.prompt}”`)),
+        h('div', { class: 'rex-trio' }, figure('before', b.source), figure('left', b.left, choose('left')), figure('right', b.right, choose('right')))]
+        : [h('p', { class: 'rex-title' }, `That was the last one: ${b.done} answers are saved. Thank you!`)],
+      h('div', { class: 'rex-row' }, h('progress', { max: b.total, value: b.done, 'aria-label': 'questions answered' }), h('span', {}, `${b.done} of ${b.total}`),
+        ask('undo', () => ({ do: 'undo' }))),
+      h('p', { class: 'rex-soft' }, `You are participant ${b.participant}: give this number to go on after a pause. Keys: ← and → answer, Backspace takes the last answer back, z looks closer.`), note);
+    }
+    this.host.replaceChildren(this.root);
+    this.drawNow();
+  }
+
+  key(e) {
+    if (e.target.tagName === 'INPUT' || !this.model) return;
+    const message = { ArrowLeft: { do: 'answer', side: 'left' }, ArrowRight: { do: 'answer', side: 'right' }, Backspace: { do: 'undo' } }[e.key];
+    if (!message && e.key !== 'z') return;
+    e.preventDefault();
+    if (!message) this.zoom();
+    else if (!this.asked && (message.do === 'undo' || this.b.state === 'question')) this.ask(message);
+  }
+
+  zoom() { this.root.classList.toggle('rex-close'); }
+
+  hear() { this.asked = 0; }
+
+  drawNow() { this.root.dataset.theme = themeOf(this.root); }
 }
 
 // ------------------------------------------------------------------ a notebook's host
 
-export default {
-  render({ model, el }) {               // anywidget: called for each place, returns its end
-    let end = mount(el, model.get('bundle'));
-    const renew = () => { end(); end = mount(el, model.get('bundle')); };
-    model.on('change:bundle', renew);
-    return () => { model.off('change:bundle', renew); end(); };
-  },
-};
+export function render({ model, el }) { // once a place; returns its end
+  const page = mount(el, model.get('bundle'));
+  page.join(model);
+  return () => page.close();
+}

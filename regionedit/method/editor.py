@@ -158,12 +158,13 @@ def find_region(
 def run(
     self: RegionEditor,
     task: Task,
+    anchors: Optional[torch.Tensor] = None,     # (k 2) float, pixels of the working copy: one's own
 ) -> EditResult:
     "The method, one verb after the other (LR 3); what is in the task is checked already."
     seconds, config, picture = {}, task.config, task.picture
     with stage(seconds, 'attend'):
         attention = _finite(attend(self.vit, task.image))
-        anchors = choose_anchors(attention, config.anchors, config.num_anchors)
+        if anchors is None: anchors = choose_anchors(attention, config.anchors, config.num_anchors)
     with stage(seconds, 'propose'):
         anchors, boxes = _propose(task, anchors)
         features = roi_features(attention.features, task.down(boxes), task.image.size,

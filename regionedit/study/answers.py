@@ -84,6 +84,18 @@ class Session:
             os.fsync(f.fileno())
         self.answers.append(row)
 
+    def undo(self):
+        "Take the last answer back. Raises `ValueError`."
+        if not self.answers: raise ValueError('expected an answer to take back, got none yet')
+        with open(self.path, 'r+b') as f:
+            if read_file(self.path, self.study.digest)[1] != self.size:
+                raise ValueError(f'participant {self.participant} was answered for in another '
+                    'window; open the session again')
+            self.size = f.read(self.size - 1).rfind(b'\n') + 1
+            f.truncate(self.size)
+            os.fsync(f.fileno())
+        self.answers.pop()
+
 # %% ../../nbs/api/study/02_answers.ipynb #ceaa7c2b
 def enrol(study: Study) -> int:
     "The number of a new participant; two that ask at once get two numbers."

@@ -126,17 +126,6 @@ def test_saved_and_loaded(vit, monkeypatch, tmp_path):
     loose = replace(result, table=replace(result.table, s_src=torch.ones(2, 2, dtype=torch.long)))
     with pytest.raises(ValueError, match='another kind of numbers'): EditResult.load(loose.save(tmp_path))
 
-def test_a_widget_starts_from_the_results_order_and_has_the_weight(vit, monkeypatch):
-    from regionedit.widgets.ranking import RankingExplorer
-    result = edit(vit, monkeypatch, source_weight=1.)
-    panel = RankingExplorer(result)
-    order = panel.candidates()
-    assert [tuple(result.table.boxes[e].tolist()) for e in order] == [c.box for c in result.candidates]
-    panel.hold(gamma=0.)
-    assert panel.candidates() == order[::-1]
-    panel.reset.click()
-    assert panel.candidates() == order and panel.gamma.value == 1
-
 # the benchmark
 
 def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():

@@ -11,8 +11,9 @@ from regionedit.explorer.bundle import make_bundle, packed
 from regionedit.method.config import Config
 from regionedit.method.learner import trajectory_of
 from regionedit.method.ranking import rank
+from regionedit.method.regions import METHODS
 from regionedit.method.table import TERMS
-from regionedit.widgets.ranking import flips, winners
+from regionedit.plots.attention import mass_region
 from stubs import stub_result
 
 pytestmark = pytest.mark.skipif(not shutil.which('node'), reason='needs node')
@@ -40,6 +41,34 @@ const out = JSON.parse(readFileSync(0, 'utf8')).map(({ bundle, weights, ends, ma
 process.stdout.write(JSON.stringify(out));
 '''
 END, GRID = 3., [0., .5, 1., 1.5, 2., 2.5, 3.]
+
+def flips(s_t2i, s_i2i) -> list:        # of (ratio, winner below it, winner above it), ascending
+    "The ratios alpha / beta at which the winner changes, walked along the upper edge."
+    slope, height = s_t2i.double().tolist(), s_i2i.double().tolist()
+    now, found = max(range(len(slope)), key=lambda i: (height[i], slope[i])), []
+    while True:
+        steeper = [((height[now] - height[j]) / (slope[j] - slope[now]), -slope[j], j)
+                   for j in range(len(slope)) if slope[j] > slope[now]]
+        if not steeper: return found
+        ratio, _, after = min(steeper)
+        found.append((ratio, now, after))
+        now = after
+
+def winners(s_t2i, s_i2i, alphas, betas, evidence=0.):      # (b a) long
+    "Who has the highest score for each pair of weights; of equal scores the first."
+    score = alphas[None, :, None] * s_t2i + betas[:, None, None] * s_i2i + evidence
+    return (score == score.amax(-1, keepdim=True)).float().argmax(-1)
+
+@pytest.mark.parametrize('seed', range(5))
+def test_flips_are_where_brute_force_changes_its_winner(seed):
+    a, b = torch.rand(2, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+    edges = [0.]
+    for ratio, below, above in flips(a, b):
+        assert ratio > edges[-1]
+        assert [int((a * ratio * f + b).argmax()) for f in (1 - 1e-9, 1 + 1e-9)] == [below, above]
+        edges.append(ratio)
+    for low, high in zip(edges, edges[1:] + [edges[-1] * 2 + 1]):       # between two nothing changes
+        assert len({int((a * r + b).argmax()) for r in torch.linspace(low, high, 52)[1:-1]}) == 1
 
 def under_node(cases: list) -> list:
     "The script's answer to each case, in one process."
@@ -203,6 +232,25 @@ def test_scales_and_sinks():
     assert said['linear'] == [0, .009, .099, 1] and said['log'] == [0, .333, .667, 1]
     assert said['rank'] == [.5, 0, .5, 1]
     assert said['sink'] == dict(share=pytest.approx(1000 / 1111), at=3) and said['none'] is None
+
+@pytest.mark.parametrize('size', [(60, 40), (128, 128), (37, 210)])
+def test_anchors_by_rule_and_the_patches_that_hold_a_share(size):
+    "Python's rules on the same map, of equal values the first."
+    g, grid = torch.Generator().manual_seed(size[0]), (5, 7)
+    attention = torch.rand(grid, generator=g).mul(9).round().div(9)
+    code = DRIVER.split('const out')[0] + '''
+      const { map, grid, size } = JSON.parse(readFileSync(0, 'utf8')), out = { mass: {} };
+      for (const rule of ['spread', 'topk']) out[rule] = m.chooseAnchors(Float32Array.from(map), grid, rule, 8, size);
+      for (const share of [.05, .6, 1]) out.mass[share] = [...m.massRegion(Float32Array.from(map), share)];
+      console.log(JSON.stringify(out));'''
+    run = subprocess.run(['node', '--input-type=module', '-e', code, str(SCRIPT)], text=True,
+                         input=json.dumps(dict(map=attention.flatten().tolist(), grid=grid,
+                                               size=size)), capture_output=True, timeout=60)
+    said = json.loads(run.stdout)
+    for rule, choose in METHODS.items():
+        assert torch.tensor(said[rule]).allclose(choose(attention, 8, size), atol=1e-3)
+    for share, inside in said['mass'].items():
+        assert inside == mass_region(attention, float(share)).ravel().astype(int).tolist()
 
 def test_numbers_arrive_as_they_are():
     values = torch.tensor([[1e-9, float('nan')], [-3.25, 1 / 3]])

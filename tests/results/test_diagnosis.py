@@ -1,6 +1,5 @@
-"""Evidence by hand, every rule made to fire and to keep silent, and the probe driven without a
-browser."""
-import io, json
+"Evidence by hand, every rule made to fire and to keep silent."
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from regionedit import RegionEditor
 from regionedit.results.findings import (attention_gain, best_at, check_box, numbers_of, geometry,
                                          leads, learned_look, look_at, own_numbers)
 from regionedit.method.regions import proposal_sizes, propose
-from regionedit.widgets.probe import FailureProbe
 from stubs import StubClip, StubEditor, picture, stub_result, stub_vit
 
 FINE = dict(anchors_hit=.5, attention_gain=4., iou=.6, covered=.9, size=1.2, background=.25,
@@ -207,81 +205,3 @@ def test_rules_that_need_another_editor_or_other_words_than_the_pocket_worlds(gr
     assert 'box too small' in [f.rule for f in diagnose(numbers_of(small, (0, 0, 60, 48)))]
     same = idle(green, 'red', 'rosy', progress=False, **SMALL)
     assert 'texts too close' in [f.rule for f in diagnose(numbers_of(same, clip=ColourClip()))]
-
-# the probe
-
-def test_the_probe_edits_only_when_a_button_is_pressed(editor, green):
-    probe = FailureProbe(editor, green, 'red', 'blue', TRUTH, others=('green',), **SMALL)
-    probe.box_x.value, probe.box_y.value, probe.attention.value = (38, 58), (28, 46), True
-    assert editor.editor.windows == 0 and 'run the method' in probe.words.value
-    assert probe.box == (38, 28, 58, 46)
-    waiting = (probe.run_box, probe.run_true, probe.run_anchor, probe.anchor, probe.anchor_x,
-               probe.anchor_y, probe.attention)
-    assert not probe.run.disabled and all(c.disabled for c in waiting)
-    assert all('after the method' in c.description for c in waiting[:3])
-    probe.run_box.click()               # a test can press what a mouse cannot
-    assert 'run the method first' in probe.status.value and editor.editor.windows == 0
-    assert probe.run_box.disabled
-    probe.run.click()
-    assert not any(c.disabled for c in waiting)
-    assert probe.run_box.description == 'Edit in my box (1 edit)'
-    assert probe.run_anchor.description.endswith('(up to 2 edits)')
-    made = editor.editor.windows
-    assert made == probe.result.num_edits and f'{made} edits' in probe.status.value
-    assert set(probe.looks) == {'learned'} and probe.box == probe.result.box
-    probe.hold(box_x=(38, 58), box_y=(28, 46))
-    assert editor.editor.windows == made
-    probe.run_box.click(); probe.run_true.click()
-    assert editor.editor.windows == made + 2 and probe.looks['own'].box == (38, 28, 58, 46)
-    assert probe.looks['true'].box == TRUTH
-    assert probe.evidence['drawn_true'] == probe.looks['true'].drawn
-    assert 'own' in probe.numbers.value
-    assert probe.picture().width > 600
-
-def test_the_probe_moves_an_anchor(editor, green):
-    probe = FailureProbe(editor, green, 'red', 'blue',
-                         result=editor(green, 'red', 'blue', progress=False, **SMALL), **SMALL)
-    assert probe.run_true.disabled
-    assert probe.run_true.description not in [c.description
-                                              for c in probe.panel.children[1].children[1].children
-                                              if hasattr(c, 'description')]
-    probe.anchor.value = 1
-    assert (probe.anchor_x.value, probe.anchor_y.value) == tuple(int(v)
-                                                                 for v in probe.result.candidates[
-                                                                     1].anchor)
-    before = probe.map.value
-    probe.hold(anchor_x=48, anchor_y=37)
-    assert probe.map.value != before
-    probe.run_anchor.click()
-    assert probe.looks['own'].box == probe.box == best_at(editor, probe.result, (48, 37))
-    assert not probe.run_anchor.disabled and probe.run_true.disabled
-
-def test_a_very_tall_picture_does_not_run_off_the_page(editor):
-    probe = FailureProbe(editor, picture(30, 600), 'red', 'blue', **SMALL)
-    assert Image.open(io.BytesIO(probe.map.value)).height < 1000
-    probe.run.click()
-    assert probe.picture().height < 1500
-
-def test_an_error_becomes_a_sentence(editor, green):
-    with pytest.raises(ValueError, match='expected a RegionEditor'):
-        FailureProbe('pocket', green, 'red', 'blue')
-    probe = FailureProbe(editor, green, 'red', 'blue', num_anchors=10_000)
-    probe.run.click()
-    assert 'expected num_anchors' in probe.status.value and not probe.run.disabled
-    with pytest.raises(ValueError, match='truth'):
-        FailureProbe(editor, green, 'red', 'blue', (0, 0, 90, 9))
-
-def test_a_box_drawn_with_the_mouse_moves_the_sliders(editor, green):
-    pytest.importorskip('jupyter_bbox_widget')
-    probe = FailureProbe(editor, green, 'red', 'blue')
-    times = Image.open(io.BytesIO(probe.drawer.image_bytes)).width / 60      # it is shown enlarged
-    def drawn(**box): return [dict({k: v * times for k, v in box.items()}, label='own')]
-    probe.drawer.bboxes = drawn(x=3, y=4, width=10, height=20)
-    assert times > 2 and probe.box == (3, 4, 13, 24)
-    probe.drawer.bboxes = drawn(x=-3, y=40, width=100, height=20)
-    assert probe.box == (0, 40, 60, 48)
-
-def test_without_the_drawing_widget_there_are_sliders(editor, green, monkeypatch):
-    import sys
-    monkeypatch.setitem(sys.modules, 'jupyter_bbox_widget', None)
-    assert FailureProbe(editor, green, 'red', 'blue').drawer is None

@@ -13,7 +13,6 @@ from regionedit.study.bradley_terry import bradley_terry, strengths_of, win_matr
 from regionedit.study.plan import SPOILED, Design, deal, schedule
 from regionedit.study.setup import create_study, load_study, spoil
 from regionedit.study.simulate import Crowd, coverage, simulate
-from regionedit.widgets.study import StudyPanel
 from stubs import picture, stub_result
 
 PAPER = Design(range(60), ['ours', *'ABCDE'])
@@ -302,61 +301,3 @@ def test_a_simulated_study_recovers_what_it_was_made_with():
 def test_intervals_keep_their_promise_where_people_and_pictures_differ():
     found = coverage(Design(range(25), 'AB', pairs=15, repeats=0, checks=0), 15, Crowd(dict(A=.5, B=0), .5, 1.), studies=60, draws=100)
     assert found['clusters']['covered'] >= .85 and found['bootstrap']['covered'] >= .85 and found['independent']['covered'] <= .85
-
-# the panel
-
-def state(widget) -> list:
-    "All that is sent to the browser."
-    return [str(widget.get_state())] + [s for child in getattr(widget, 'children', ()) for s in state(child)]
-
-def test_the_panel_shows_the_pair_and_writes_the_answer(study):
-    panel = StudyPanel(study, min_seconds=0)
-    assert panel.session is None and panel.question.layout.display == 'none'
-    panel.begin.click()
-    trials = panel.session.trials
-    for k, trial in enumerate(trials):
-        assert panel.session.trial == trial and panel.progress.value == k and study.prompt(trial) in panel.words.value
-        shown = [Image.open(io.BytesIO(v.value)) for v in (panel.source, panel.first, panel.second)]
-        for im, expected in zip(shown, (study.source(trial), *study.pair(trial))):
-            assert im.height == 260 and np.abs(np.asarray(im.resize(expected.size, Image.BOX), float) - np.asarray(expected)).mean() < 40
-        (panel.left if k % 2 else panel.right).click()
-    assert [a['answer'] for a in panel.session.answers] == ['left' if k % 2 else 'right' for k in range(len(trials))]
-    assert 'Thank you' in panel.note.value and panel.question.layout.display == 'none'
-    panel.left.click()
-    assert len(panel.session.path.read_text().splitlines()) == len(trials)
-
-def test_the_panel_is_blind(study):
-    panel = StudyPanel(study, participant=1, min_seconds=0)
-    while panel.session.trial:
-        sent = state(panel.panel)
-        assert len(sent) > 15 and not any(word in s for s in sent for word in (*study.design.methods, 'spoiled', str(study.folder), study.digest))
-        for view in (panel.source, panel.first, panel.second): assert Image.open(io.BytesIO(view.value)).info == {}
-        panel.left.click()
-
-def test_the_panel_resumes(study):
-    first = StudyPanel(study, participant=1, min_seconds=0)
-    first.left.click(); first.right.click()
-    again = StudyPanel(study.folder, min_seconds=0)
-    again.number.value = 1; again.begin.click()
-    assert again.session.trial.number == again.progress.value == 2 and again.first.value == first.first.value
-    again.left.click(); first.left.click()
-    assert 'another window' in first.note.value and len(again.session.answers) == 3
-
-def test_an_answer_by_mistake_is_not_taken(study):
-    panel = StudyPanel(study, participant=1, min_seconds=.4)
-    panel.left.click()
-    assert panel.session.answers == []
-    panel.since -= 1; panel.left.click(); panel.left.click()
-    assert len(panel.session.answers) == 1 and panel.session.answers[0]['seconds'] >= 1
-
-def test_the_panels_picture_and_its_errors(study, monkeypatch):
-    from regionedit.widgets import study as module
-    said, written = [], module.written
-    monkeypatch.setattr(module, 'written', lambda lines, *args: said.extend(lines) or written(lines, *args))
-    panel = StudyPanel(study)
-    with pytest.raises(ValueError, match='open question'): panel.picture()
-    panel.number.value = -3; panel.begin.click()
-    assert 'number' in panel.note.value and panel.session is None
-    panel.number.value = 2; panel.begin.click()
-    assert panel.picture().height > 260 and 'participant 2' in panel.note.value
-    assert study.question in said and f'“{study.prompt(panel.session.trial)}”' in said and {'before', 'left', 'right'} < set(said)
