@@ -313,8 +313,8 @@ def test_words_for_a_picture():
         'print()', '#| fig-alt: "Next"']
 
 @pytest.mark.parametrize('said, last', [
-    ('A.\n\nB. *C*?', 'C?'), ('A.\n\n## B', ''), ('A\n\n[Open in Colab](https://colab.research.x)', ''),
-    ('', '')])
+    ('A.\n\nB. *C*?', 'C?'), ('A.\n\n## B', ''), ('', ''),
+    ('A\n\n[Open in Colab](https://colab.research.x)', '')])
 def test_last_sentence(said, last): assert pages.last_sentence(said) == last
 
 def test_classes_are_no_functions_and_words_are_set_alike():
