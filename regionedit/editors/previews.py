@@ -113,13 +113,14 @@ def guidance_of(pipe) -> Optional[str]:
 
 @patch
 def work(self: PipelineEditor, num_inference_steps: Optional[int] = None,
-         guidance_scale: Optional[float] = None) -> int:
-    "Evaluations of the network for one window."
+         guidance_scale: Optional[float] = None) -> Optional[int]:
+    "Evaluations of the network for one window; None where the pipeline has no default of steps."
     known = signature(type(self.pipe).__call__).parameters
     given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
     call = {k: p.default for k, p in known.items()} | self.call
     call |= {k: v for k, v in given.items() if v is not None}
-    steps, strength = call['num_inference_steps'], call.get('strength', 1.)
+    steps, strength = call.get('num_inference_steps'), call.get('strength', 1.)
+    if not isinstance(steps, int): return None
     levels, order = noise_levels(self.pipe.scheduler, steps), self.pipe.scheduler.order
     levels -= max(steps - int(steps * strength), 0) * order
     name = guidance_of(self.pipe)

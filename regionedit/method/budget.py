@@ -116,7 +116,8 @@ def looking(
         asked = replace(asked, config=replace(config, num_inference_steps=None,
                                               guidance_scale=None))
     work = work_of(cheap.editor, asked), work_of(editor, task)
-    return cheap, asked, 1. if None in work else work[0] / work[1]
+    if None in work: return cheap, asked, 1.
+    return (cheap, asked, work[0] / work[1]) if work[0] < work[1] else (models, task, 1.)
 
 # %% ../../nbs/api/method/11_budget.ipynb #5b9d4937
 AFFORDED, PREVIEW_STEPS = 560, 4        # evaluations of a network; steps of a preview
@@ -129,7 +130,7 @@ def afford(
     if not hasattr(editor, 'preview'): return {}
     config = Config(**options)
     full = editor.work(config.num_inference_steps, config.guidance_scale)
-    if config.num_anchors * config.num_proposals * full <= AFFORDED: return {}
+    if not full or config.num_anchors * config.num_proposals * full <= AFFORDED: return {}
     return dict(budget=max(2, AFFORDED // full), preview_steps=PREVIEW_STEPS)
 
 # %% ../../nbs/api/method/11_budget.ipynb #782af17d

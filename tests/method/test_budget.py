@@ -322,6 +322,12 @@ def test_a_budget_too_small_for_all_previews_searches(thrifty):
     thrifty(picture(60, 43), 'a rocket', 'a cat', budget=2, preview_steps=20, **SOME)
     assert looks(True) == 5 and looks(False) == 1
 
+def test_a_preview_that_is_no_cheaper_is_none(thrifty):
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', budget=3, preview_steps=50,
+                     num_inference_steps=4, **SOME)
+    assert looks(True) == 0 and looks(False) == 3 == len(result.table.edits)
+    assert result.evaluations == 24 and result.table.painted.eq(result.table.known).all()
+
 def test_callbacks_see_what_is_painted_only(thrifty):
     seen = []
     result = thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME,
