@@ -34,6 +34,7 @@ class Config:
     alpha: float = 2.
     beta: float = 1.
     source_weight: float = 2.
+    ranking: str = 'paper'
     estimator: str = 'exact'
     learning_steps: int = 60
     lr: float = .003
@@ -64,7 +65,7 @@ class Config:
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
 CHOICES = dict(anchors=('spread', 'topk', 'shifted'), proposals=('centred', 'fitted'),
-               roi=('pool', 'align'), mask=('box', 'patches'),
+               roi=('pool', 'align'), mask=('box', 'patches'), ranking=('paper', 'all'),
                estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
                search=('halving', 'random'))
 _WEIGHTS = ('lambda_clip', 'lambda_dir', 'lambda_str', 'alpha', 'beta', 'source_weight')
@@ -86,6 +87,7 @@ FIELDS_HELP = dict(
     beta='weight of similarity to the source in the ranking',
     source_weight='weight of the evidence that the source is in the box, in ranking and loss; '
                   '0 is the paper',
+    ranking='paper: the score; all: the score less the losses that it leaves out',
     estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; '
               'amortised: it has learned before',
     learning_steps='optimiser steps of the region network',

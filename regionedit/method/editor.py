@@ -161,7 +161,8 @@ def run(
                                 method=config.roi)
         logits = ids = None
         if config.estimator == 'amortised':
-            logits = foresee(self.region_network(), self.clip, task, attention, boxes, features)
+            logits, boxes = foresee(self.region_network(), self.clip, task, attention, boxes,
+                                    features)
             ids = worth_editing(logits, boxes, config.budget)
     with stage(seconds, 'edit'):
         if config.budget and logits is None: table = fill_within(self, task, boxes)
