@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from ..batch.engine import DIED, Here, as_ended, has_died
 from .baselines import Outcome, BenchTask
 from .methods import METHODS, methods_for
-from .metrics import clip_scores, outside, placed, preserved, psnr
+from .metrics import clip_scores, outside, placed, preserved, psnr, replaced, seam
 from .metrics import structure_distance, uncomposited
 from ..method.config import Config
 from ..method.core import box_iou
@@ -42,6 +42,7 @@ class Case:
     task: BenchTask = field(repr=False)
     wanted: str             # concept
     others: tuple = ()      # boxes of the objects that the source does not name
+    old: str = ''           # concept that the source names
 
 def draw_case(scene: int, noise: int) -> Case:
     "Scene, texts and truth from two seeds."
@@ -50,10 +51,10 @@ def draw_case(scene: int, noise: int) -> Case:
     absent = [c for c in CONCEPTS if c not in shown]
     wanted = absent[rng.integers(len(absent))]
     task = BenchTask(drawn.image, article(wanted), article(shown[0]), drawn.objects[0].box, noise)
-    return Case(scene, noise, task, wanted, tuple(o.box for o in drawn.objects[1:]))
+    return Case(scene, noise, task, wanted, tuple(o.box for o in drawn.objects[1:]), shown[0])
 
 # %% ../../nbs/api/bench/05_rows.ipynb #dff8ea3f
-MEASURES = ('iou', 'hit', 'named', 'clip', 'recogniser', 'psnr_raw', 'ssim_raw', 'features_raw',
+MEASURES = ('replaced', 'gone', 'covered', 'seam', 'iou', 'hit', 'named', 'clip', 'recogniser', 'psnr_raw', 'ssim_raw', 'features_raw',
     'psnr', 'ssim', 'features', 'kept', 'changed', 'clip_t', 'clip_dir', 'structure',
     'score', 'best', 'edits', 'seconds')
 KEYS = ('preset', 'scene', 'noise', 'method')
@@ -76,10 +77,12 @@ def measures_of(models, judge, case: Case, outcome: Outcome) -> dict:    # colum
     task, edit, box = case.task, outcome.edit, outcome.box
     image, after = task.image, edit.paste(task.image)
     inside = [after.crop(box)]
+    there, left = recognise(judge, [after.crop(box), after.crop(task.truth)])
     found = dict(placed(box, task.truth), named=on_named(box, task.truth, case.others),
         clip=float(names_of(models.clip, inside)[0] == case.wanted),
-        recogniser=float(recognise(judge, inside)[0] == case.wanted),
-        structure=structure_distance(models.vit, image, after), **owned(outcome))
+        recogniser=float(there == case.wanted), gone=float(left != case.old),
+        seam=seam(image, after, box), structure=structure_distance(models.vit, image, after), **owned(outcome))
+    found['replaced'] = replaced(found['recogniser'], found['gone'], found['covered'])
     for suffix, picture in (('_raw', uncomposited(image, edit)), ('', after)):
         kept = preserved(models.vit, image, picture, box)
         found |= {name + suffix: kept[name] for name in ('psnr', 'ssim', 'features')}
@@ -113,7 +116,7 @@ def read_rows(
     if not Path(path).exists(): return Rows()
     whole = Path(path).read_text(encoding='utf8').rpartition('\n')[0]
     table = csv.DictReader(io.StringIO(whole))
-    if whole and set(table.fieldnames) != set(columns):
+    if whole and not {*columns[:9]} <= {*table.fieldnames} <= {*columns}:
         raise ValueError(f'expected the columns {", ".join(columns[:4])}, ... in {path}, '
             'got others; name another folder')
     return Rows({k: kinds.get(k, str)(v) for k, v in r.items()} for r in table)
@@ -178,7 +181,8 @@ def run_rows(
     "Make the rows that the file does not have. Raises `OSError` if an engine ends."
     preset, settings, able = engine[0].submit(about, models, config).result()
     names = [n for n in names or able if n in able]
-    kept = [r for r in read_rows(path) if r['preset'] != preset or r['settings'] == settings]
+    kept = [r for r in read_rows(path) if len(r) == len(COLUMNS)
+            and (r['preset'] != preset or r['settings'] == settings)]
     write_rows(path, kept)
     done = {tuple(r[k] for k in KEYS) for r in kept}
     cases = [(scene, noise, [n for n in names if (preset, scene, noise, n) not in done])

@@ -23,6 +23,7 @@ class Config:
     num_anchors: int = 8
     num_proposals: int = 7
     anchors: str = 'spread'
+    proposals: str = 'centred'
     min_size: float = .2
     max_size: float = .6
     roi: str = 'pool'
@@ -34,6 +35,7 @@ class Config:
     beta: float = 1.
     source_weight: float = 2.
     scale: str = 'paper'
+    ranking: str = 'paper'
     estimator: str = 'exact'
     learning_steps: int = 60
     lr: float = .003
@@ -67,8 +69,9 @@ class Config:
         return sum(getattr(self, f'lambda_{name}') * value for name, value in terms.items())
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
-CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'),
-               scale=('paper', 'spread'),
+CHOICES = dict(anchors=('spread', 'topk', 'shifted'), proposals=('centred', 'fitted'),
+               roi=('pool', 'align'), mask=('box', 'patches'),
+               ranking=('paper', 'all'), scale=('paper', 'spread'),
                estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
                search=('halving', 'random'))
 _WEIGHTS = ('lambda_clip', 'lambda_dir', 'lambda_str', 'alpha', 'beta', 'source_weight')
@@ -78,10 +81,11 @@ RANGES = dict.fromkeys(_WEIGHTS, (float, 0, 1_000_000)) | dict(     # kind, lowe
     entropy=(float, 0, 1e3), num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
     budget=(int, 1, 16384), preview_steps=(int, 1, 1000), seed=(int, 0, 2**63 - 1))
 FIELDS_HELP = dict(
-    num_anchors='K, anchor points', num_proposals='M, box sizes tried at each anchor',
-    anchors='how anchors are chosen: spread or topk',
-    min_size="smallest box side, share of the picture's shorter side",
-    max_size='largest box side, same unit', roi='features of a box: pool or align',
+    num_anchors='K, anchor points', num_proposals='M, boxes tried at each anchor',
+    anchors='how anchors are chosen: spread, topk or shifted',
+    proposals='centred: squares; fitted: boxes that stand out from what is around them',
+    min_size="smallest centred side, share of the picture's shorter side",
+    max_size='largest centred side, same unit', roi='features of a box: pool or align',
     mask='what of a box may change: box or patches',
     lambda_clip='weight of the text loss', lambda_dir='weight of the direction loss',
     lambda_str='weight of the structure loss',
@@ -91,6 +95,7 @@ FIELDS_HELP = dict(
                   '0 is the paper',
     scale='of terms and similarities: paper, as CLIP gives them; spread, in units of their own '
           'spread over the boxes',
+    ranking='paper: the score; all: the score less the losses that it leaves out',
     estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; '
               'amortised: it has learned before',
     learning_steps='optimiser steps of the region network',

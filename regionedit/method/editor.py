@@ -26,7 +26,7 @@ from .core import READING, Note, check_box, check_text, open_image, shown
 from .estimators import ESTIMATORS, surrogate_slopes
 from .learner import learn
 from .ranking import rank
-from .regions import (RegionGenerator, choose_anchors, proposal_sizes, propose,
+from .regions import (RegionGenerator, choose_anchors, propose_for,
                                        roi_features)
 from .result import Candidate, EditResult
 from .table import EditCache, fill_table, on_scale
@@ -166,12 +166,13 @@ def run(
         attention = _finite(attend(self.vit, task.image))
         if anchors is None: anchors = choose_anchors(attention, config.anchors, config.num_anchors)
     with stage(seconds, 'propose'):
-        anchors, boxes = _propose(task, anchors)
+        anchors, boxes = _propose(task, attention, anchors)
         features = roi_features(attention.features, task.down(boxes), task.image.size,
                                 method=config.roi)
         logits = ids = None
         if config.estimator == 'amortised':
-            logits = foresee(self.region_network(), self.clip, task, attention, boxes, features)
+            logits, boxes = foresee(self.region_network(), self.clip, task, attention, boxes,
+                                    features)
             ids = worth_editing(logits, boxes, config.budget)
     with stage(seconds, 'edit'):
         searched = logits is None and (config.budget or config.preview_steps)
@@ -198,16 +199,15 @@ def _finite(attention):         # an `Attention`
     raise ValueError('expected features that are numbers, got NaN or infinity; '
                      'load the ViT in torch.float32')
 
-def _propose(task: Task,
+def _propose(task: Task, attention,
              anchors: torch.Tensor) -> tuple:  # anchors (k 2), boxes (k m 4), of the picture
     "The proposals of each anchor, or the one box of one's own."
     if task.box:
         box = torch.tensor(task.box)
         return (box[:2] + box[2:])[None].float() / 2, box[None, None]
-    config, copy = task.config, task.image.size
-    sizes = proposal_sizes(config.num_proposals, config.min_size, config.max_size)
-    enlarged = anchors.new_tensor(task.picture.size) / anchors.new_tensor(copy)
-    return anchors * enlarged, task.up(propose(anchors, sizes, copy))
+    enlarged = anchors.new_tensor(task.picture.size) / anchors.new_tensor(task.image.size)
+    boxes = propose_for(task.image, attention, anchors, task.config)
+    return anchors * enlarged, task.up(boxes)
 
 def _learn(clip, task: Task, features: torch.Tensor, table):        # a `Trajectory`
     "A region network of its own for this picture, from the seed's initial parameters."

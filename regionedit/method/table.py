@@ -70,8 +70,11 @@ class EditTable:
         return torch.where(self.valid, loss, worst)
 
     def score(self, config) -> torch.Tensor:    # (k m) float
-        "LR eq. 7, and the evidence for the source; NaN where there is no edit."
-        return config.alpha * self.s_t2i + config.beta * self.s_i2i + self.evidence(config)
+        """LR eq. 7, and the evidence for the source; with `ranking='all'` less the losses that it
+        leaves out, direction and structure. NaN where there is no edit."""
+        score = config.alpha * self.s_t2i + config.beta * self.s_i2i + self.evidence(config)
+        if config.ranking == 'paper': return score
+        return score - config.loss(dict(self.terms, clip=0))
 
     def evidence(self, config):                 # (k m) float, or 0
         "How much the source's being in the box counts."
