@@ -4,7 +4,7 @@
     python tools/stamp_lessons.py --pages nbs            # every page, the lessons among them
     python tools/stamp_lessons.py --pages nbs/api nbs/index.ipynb --resume
 
-Each notebook runs in a process of its own, one after the other. In a lesson, the line of the first cell that begins with
+Each notebook runs in a process of its own, one after the other. In a lesson, the line that begins with
 `*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette, the explorer as its page, packed for
 looking at, and of other widgets, which mean nothing without their process, nothing; the rest is cleaned as `nbdev_clean` does it. A
 notebook that fails stays as it was, and is named at the end. After an interruption or a failure, --resume skips what the last round has done and
@@ -81,19 +81,15 @@ def tidy(notebook):
             data.pop('image/jpeg', None)      # the same picture once more
 
 def stamp(notebook, seconds: float, peak: int):
-    """Replace the line of the first cell that says what a lesson needs. Raises `ValueError` if
-    there is none."""
-    head = notebook.cells[0]
-    lines = head.source.split('\n')
-    places = [i for i, line in enumerate(lines) if line.startswith(STAMP)]
-    if len(places) != 1:
-        raise ValueError(f'expected one line that begins with {STAMP!r} in the first cell, '
-                         f'got {len(places)}')
-    lines[places[0]] = (
-        f'{STAMP} {seconds:.0f} s and {peak / 1e9:.1f} GB on {os.cpu_count()} cores of a plain'
-        f' {platform.machine()} machine, without a GPU ({date.today()}).*'
-    )
-    head.source = '\n'.join(lines)
+    "Replace the line that says what a lesson needs. Raises `ValueError` if there is not one."
+    found = [(cell, line) for cell in notebook.cells if cell.cell_type == 'markdown'
+             for line in cell.source.split('\n') if line.startswith(STAMP)]
+    if len(found) != 1:
+        raise ValueError(f'expected one line that begins with {STAMP!r}, got {len(found)}')
+    cell, line = found[0]
+    cell.source = cell.source.replace(
+        line, f'{STAMP} {seconds:.0f} s and {peak / 1e9:.1f} GB on {os.cpu_count()} cores of a plain'
+              f' {platform.machine()} machine, without a GPU ({date.today()}).*')
 
 def refresh(page: Path, timeout: int) -> str:
     "Execute one page and store it; what to print about it."

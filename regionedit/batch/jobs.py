@@ -30,7 +30,9 @@ def _text(name: str, value) -> str:
     "A text that can be written down."
     if value is None: raise ValueError(f'expected image, source and prompt, got no {name}; add it')
     try: value.encode('utf8')
-    except (AttributeError, UnicodeEncodeError): raise ValueError(f'expected {name} to be a text, got {shown(value)}; {"give the path of a picture" if name == "image" else "say in a few words what you mean"}') from None
+    except (AttributeError, UnicodeEncodeError):
+        do = 'give the path of a picture' if name == 'image' else 'say in a few words what you mean'
+        raise ValueError(f'expected {name} to be a text, got {shown(value)}; {do}') from None
     return value
 
 # %% ../../nbs/api/batch/00_jobs.ipynb #375269ee
@@ -52,10 +54,14 @@ def _inside(image: str) -> str:
 
 def _job(fields: dict, used: set) -> Job:
     "A job from named values; `used` are the ids that are taken already."
-    image, source, prompt = (_text(name, fields.get(name)) for name in ('image', 'source', 'prompt'))
-    image, options = _inside(image), {k: v for k, v in fields.items() if k not in ('image', 'source', 'prompt')}
+    image, source, prompt = (_text(name, fields.get(name))
+                             for name in ('image', 'source', 'prompt'))
+    image = _inside(image)
+    options = {k: v for k, v in fields.items() if k not in ('image', 'source', 'prompt')}
     unknown = sorted(str(k) for k in options if k not in Config().as_dict())
-    if unknown: raise ValueError(f'expected image, source, prompt and options such as seed or num_anchors, got {shown(", ".join(unknown))}; check the spelling')
+    if unknown:
+        raise ValueError('expected image, source, prompt and options such as seed or num_anchors, '
+                         f'got {shown(", ".join(unknown))}; check the spelling')
     Config(**options)
     id, n = image, 1
     while id.casefold() in used: id, n = f'{image}-{n + 1}', n + 1
@@ -66,14 +72,21 @@ def _job(fields: dict, used: set) -> Job:
 def _loads(text: str, line: int = 1):
     "JSON that begins on this line of a file."
     try: return json.loads(text)
-    except RecursionError: raise ValueError(f'line {line}: expected jobs, got brackets in brackets without end; close them') from None
+    except RecursionError:
+        raise ValueError(f'line {line}: expected jobs, got brackets in brackets without end; close '
+                         'them') from None
     except ValueError as e:
-        raise ValueError(f'line {line + getattr(e, "lineno", 1) - 1}: expected JSON, got something else ({getattr(e, "msg", e)}, column {getattr(e, "colno", 1)}); look for a missing quote, comma or bracket') from None
+        raise ValueError(f'line {line + getattr(e, "lineno", 1) - 1}: expected JSON, got something '
+                         f'else ({getattr(e, "msg", e)}, column {getattr(e, "colno", 1)}); look '
+                         'for a missing quote, comma or bracket') from None
 
 def _read_json(text: str):
-    "Line and content of each entry of an object or a list; a picture that is named twice counts twice."
+    """Line and content of each entry of an object or a list; a picture that is named twice counts
+    twice."""
     top, decode, gap = _loads(text), json.JSONDecoder().raw_decode, re.compile(r'[\s,:]*')
-    if not isinstance(top, (dict, list)): raise ValueError(f'line 1: expected an object or a list of jobs, got {shown(top)}; see regionedit batch --help')
+    if not isinstance(top, (dict, list)):
+        raise ValueError(f'line 1: expected an object or a list of jobs, got {shown(top)}; see '
+                         'regionedit batch --help')
     at, line, before = gap.match(text, gap.match(text).end() + 1).end(), 1, 0
     while text[at] not in ']}':
         line, before = line + text.count('\n', before, at), at
@@ -95,32 +108,49 @@ def _read_csv(text: str):
     try:
         names = [n.strip().lower() for n in next(rows, [])]
         if any(names.count(n) != 1 for n in ('image', 'source', 'prompt')):
-            raise ValueError(f'expected the names of the columns, image,source,prompt among them and each once, got {shown(",".join(names))}; write them on the first line, with commas between')
+            raise ValueError('expected the names of the columns, image,source,prompt among them '
+                             f'and each once, got {shown(",".join(names))}; write them on the '
+                             'first line, with commas between')
         while (line := rows.line_num + 1) and (row := next(rows, None)) is not None:
-            if row and len(row) != len(names): raise ValueError(f'expected {len(names)} values, got {len(row)}; put texts with commas between quotes')
-            if row: yield line, {n: _value(n, v) for n, v in zip(names, row) if v or n in ('image', 'source', 'prompt')}
-    except csv.Error as e: raise ValueError(f'line {line}: expected CSV, got something else ({e}); check the quotes') from None
+            if row and len(row) != len(names):
+                raise ValueError(f'expected {len(names)} values, got {len(row)}; put texts with '
+                                 'commas between quotes')
+            if row:
+                yield line, {n: _value(n, v) for n, v in zip(names, row) if v
+                             or n in ('image', 'source', 'prompt')}
+    except csv.Error as e:
+        raise ValueError(
+            f'line {line}: expected CSV, got something else ({e}); check the quotes') from None
     except ValueError as e: raise ValueError(f'line {line}: {e}') from None
 
 def _value(name: str, text: str):
     "A cell as the kind of value that its column holds."
     kind = RANGES.get(name, (str,))[0]
     try: return kind(text)
-    except ValueError: raise ValueError(f'expected {name} to be {"a whole number" if kind is int else "a number"}, got {shown(text)}; correct it or leave the cell empty') from None
+    except ValueError:
+        raise ValueError(f'expected {name} to be '
+                         f'{"a whole number" if kind is int else "a number"}, got {shown(text)}; '
+                         'correct it or leave the cell empty') from None
 
 # %% ../../nbs/api/batch/00_jobs.ipynb #26d785ca
 def _fields(entry) -> dict:
     "Named values of an entry, whichever of the forms it has."
     if isinstance(entry, tuple):
-        if not isinstance(entry[1], list) or len(entry[1]) != 2: raise ValueError(f'expected [source, prompt] for {shown(entry[0])}, got {shown(entry[1])}; write two texts in brackets')
+        if not isinstance(entry[1], list) or len(entry[1]) != 2:
+            raise ValueError(f'expected [source, prompt] for {shown(entry[0])}, got '
+                             f'{shown(entry[1])}; write two texts in brackets')
         entry = [entry[0], *entry[1]]
-    if isinstance(entry, list) and len(entry) == 3: entry = dict(zip(('image', 'source', 'prompt'), entry))
-    if not isinstance(entry, dict): raise ValueError(f'expected [image, source, prompt] or an object with these names, got {shown(entry)}; add what is missing')
+    if isinstance(entry, list) and len(entry) == 3:
+        entry = dict(zip(('image', 'source', 'prompt'), entry))
+    if not isinstance(entry, dict):
+        raise ValueError('expected [image, source, prompt] or an object with these names, got '
+                         f'{shown(entry)}; add what is missing')
     return entry
 
 # %% ../../nbs/api/batch/00_jobs.ipynb #3b77286d
 READERS = {'.json': _read_json, '.jsonl': _read_jsonl, '.csv': _read_csv}
-_EXAMPLES = {'.json': '{"picture.png": ["source", "prompt"]}', '.jsonl': '["picture.png", "source", "prompt"]', '.csv': 'picture.png,source,prompt'}
+_EXAMPLES = {'.json': '{"picture.png": ["source", "prompt"]}',
+             '.jsonl': '["picture.png", "source", "prompt"]', '.csv': 'picture.png,source,prompt'}
 
 def parse_jobs(
     text: str,
@@ -131,7 +161,9 @@ def parse_jobs(
     for line, entry in READERS[form](text):
         try: jobs.append(_job(_fields(entry), used))
         except ValueError as error: raise ValueError(f'line {line}: {error}') from None
-    if not jobs: raise ValueError('line 1: expected at least one job, got none; write one as ' + _EXAMPLES[form])
+    if not jobs:
+        raise ValueError('line 1: expected at least one job, got none; write one as '
+                         + _EXAMPLES[form])
     return jobs
 
 def read_jobs(
@@ -139,9 +171,15 @@ def read_jobs(
 ) -> list:                      # of Job
     "The jobs of a file. Raises `FileNotFoundError` or `ValueError` with file and line."
     path = check_file(path, 'a file of jobs')
-    if path.suffix.lower() not in READERS: raise ValueError(f'expected a file of jobs that ends in {", ".join(READERS)}, got {shown(path.name)}; save it as one of these')
+    if path.suffix.lower() not in READERS:
+        raise ValueError(f'expected a file of jobs that ends in {", ".join(READERS)}, got '
+                         f'{shown(path.name)}; save it as one of these')
     try: data = path.read_bytes()
-    except OSError as error: raise ValueError(f'expected a file of jobs, cannot read {shown(str(path), 200)} ({error.strerror}); check its permissions') from None
+    except OSError as error:
+        raise ValueError(f'expected a file of jobs, cannot read {shown(str(path), 200)} '
+                         f'({error.strerror}); check its permissions') from None
     try: return parse_jobs(data.decode('utf-8-sig'), path.suffix.lower())
-    except UnicodeDecodeError as error: raise ValueError(f'{path}, line {data.count(10, 0, error.start) + 1}: expected text in UTF-8, got other bytes; save the file as UTF-8') from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}, line {data.count(10, 0, error.start) + 1}: expected text in '
+                         'UTF-8, got other bytes; save the file as UTF-8') from None
     except ValueError as error: raise ValueError(f'{path}, {error}') from None

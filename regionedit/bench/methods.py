@@ -12,7 +12,8 @@ import hashlib, time
 
 import torch
 
-from .baselines import BASELINES, Outcome, BenchTask, best_of, run_baseline
+from regionedit.bench.baselines import (BASELINES, CONSTANTS, BenchTask, Outcome, best_of,
+    run_baseline)
 from .diffedit import diffedit_box
 from ..method.clip import ImageFeatures
 from ..method.config import CHOICES, Config
@@ -72,7 +73,11 @@ def _variant(**changes) -> Callable:
     return lambda models, task, config: run_shared(models, task, replace(config, **changes))
 
 METHODS |= {'ours': _variant(estimator='exact'),
-    'paper-ranking': _variant(estimator='exact', source_weight=0)}
+    'paper-ranking': _variant(estimator='exact', source_weight=0),
+    'centred': _variant(anchors='spread', proposals='centred'),
+    'shifted': _variant(anchors='shifted', proposals='centred'),
+    'fitted': _variant(anchors='spread', proposals='fitted'),
+    'ranking-all': _variant(ranking='all')}
 for _name in CHOICES['estimator']:
     if _name != 'exact': METHODS[_name] = _variant(estimator=_name)
 METHODS |= {'amortised-1': _variant(estimator='amortised', budget=1),
@@ -84,6 +89,10 @@ def _of_baseline(name: str) -> Callable:
     return lambda models, task, config: run_baseline(name, models, task, config)
 
 METHODS |= {name: _of_baseline(name) for name in BASELINES}
+def _without_evidence(run: Callable) -> Callable:
+    return lambda models, task, config: run(models, task, replace(config, source_weight=0))
+
+METHODS |= {f'paper-{n}': _without_evidence(METHODS[n]) for n in (*CONSTANTS, 'random-size')}
 METHODS['topk-random'] = lambda models, task, config: run_baseline('dino-random', models, task,
     replace(config, anchors='topk'))
 

@@ -23,6 +23,7 @@ class Config:
     num_anchors: int = 8
     num_proposals: int = 7
     anchors: str = 'spread'
+    proposals: str = 'centred'
     min_size: float = .2
     max_size: float = .6
     roi: str = 'pool'
@@ -33,6 +34,8 @@ class Config:
     alpha: float = 2.
     beta: float = 1.
     source_weight: float = 2.
+    scale: str = 'paper'
+    ranking: str = 'paper'
     estimator: str = 'exact'
     learning_steps: int = 60
     lr: float = .003
@@ -45,6 +48,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
+        if self.budget == 'full': object.__setattr__(self, 'budget', None)
         for name, (kind, low, high) in RANGES.items():
             object.__setattr__(self, name,
                                _check_number(name, getattr(self, name), kind, low, high))
@@ -52,6 +56,9 @@ class Config:
         if self.min_size > self.max_size:
             raise ValueError(f'expected min_size <= max_size, got {self.min_size} and '
                              f'{self.max_size}; swap them')
+        if (self.scale, self.estimator) == ('spread', 'gumbel'):
+            raise ValueError('expected scale="paper" with estimator="gumbel", whose gradient comes '
+                             'from CLIP itself, got "spread"; change one of them')
 
     def as_dict(self) -> dict:
         "Field name to value."
@@ -62,7 +69,9 @@ class Config:
         return sum(getattr(self, f'lambda_{name}') * value for name, value in terms.items())
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
-CHOICES = dict(anchors=('spread', 'topk'), roi=('pool', 'align'), mask=('box', 'patches'),
+CHOICES = dict(anchors=('spread', 'topk', 'shifted'), proposals=('centred', 'fitted'),
+               roi=('pool', 'align'), mask=('box', 'patches'),
+               ranking=('paper', 'all'), scale=('paper', 'spread'),
                estimator=('exact', 'rloo', 'reinforce', 'gumbel', 'released', 'amortised'),
                search=('halving', 'random'))
 _WEIGHTS = ('lambda_clip', 'lambda_dir', 'lambda_str', 'alpha', 'beta', 'source_weight')
@@ -72,10 +81,11 @@ RANGES = dict.fromkeys(_WEIGHTS, (float, 0, 1_000_000)) | dict(     # kind, lowe
     entropy=(float, 0, 1e3), num_inference_steps=(int, 1, 1000), guidance_scale=(float, 0, 100),
     budget=(int, 1, 16384), preview_steps=(int, 1, 1000), seed=(int, 0, 2**63 - 1))
 FIELDS_HELP = dict(
-    num_anchors='K, anchor points', num_proposals='M, box sizes tried at each anchor',
-    anchors='how anchors are chosen: spread or topk',
-    min_size="smallest box side, share of the picture's shorter side",
-    max_size='largest box side, same unit', roi='features of a box: pool or align',
+    num_anchors='K, anchor points', num_proposals='M, boxes tried at each anchor',
+    anchors='how anchors are chosen: spread, topk or shifted',
+    proposals='centred: squares; fitted: boxes that stand out from what is around them',
+    min_size="smallest centred side, share of the picture's shorter side",
+    max_size='largest centred side, same unit', roi='features of a box: pool or align',
     mask='what of a box may change: box or patches',
     lambda_clip='weight of the text loss', lambda_dir='weight of the direction loss',
     lambda_str='weight of the structure loss',
@@ -83,6 +93,9 @@ FIELDS_HELP = dict(
     beta='weight of similarity to the source in the ranking',
     source_weight='weight of the evidence that the source is in the box, in ranking and loss; '
                   '0 is the paper',
+    scale='of terms and similarities: paper, as CLIP gives them; spread, in units of their own '
+          'spread over the boxes',
+    ranking='paper: the score; all: the score less the losses that it leaves out',
     estimator='how the region network learns: exact, rloo, reinforce, gumbel or released; '
               'amortised: it has learned before',
     learning_steps='optimiser steps of the region network',
@@ -90,9 +103,11 @@ FIELDS_HELP = dict(
     entropy='weight of the entropy bonus at the first learning step',
     num_inference_steps='steps of the editor',
     guidance_scale='classifier-free guidance of the editor',
-    budget='distinct edits that may be made, previews included',
+    budget='work that may be done, in full edits: a preview costs its share of one; '
+           'full is no limit',
     search='which boxes a budget is spent on: halving or random',
-    preview_steps='steps of the edits that halving screens the anchors with',
+    preview_steps='steps of the previews by which boxes are chosen; only chosen ones are painted '
+                  'in full',
     seed='of the noise and of the region network')
 
 # %% ../../nbs/api/method/01_config.ipynb #7e1c02b4

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READING', 'MAX_TEXT', 'MAX_PIXELS', 'ModelNotAvailable', 'Note', 'shown', 'check_text', 'check_file', 'check_out',
            'read_object', 'write_whole', 'to_rgb', 'open_image', 'to_tensor', 'NotNumbers', 'to_image', 'to_images',
-           'box_iou', 'contains', 'check_box', 'scale_box']
+           'box_iou', 'covered', 'contains', 'check_box', 'scale_box']
 
 # %% ../../nbs/api/method/00_core.ipynb #c4d37b95
 from contextlib import contextmanager
@@ -287,6 +287,15 @@ def box_iou(
     shared = max(w, 0) * max(h, 0)
     area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
     return shared / area if area else 0.
+
+def covered(
+    box: tuple,     # XYXY, half-open
+    truth: tuple,   # XYXY, half-open, not empty
+) -> float:         # 0..1
+    "The share of the second box that lies in the first."
+    w = min(box[2], truth[2]) - max(box[0], truth[0])
+    h = min(box[3], truth[3]) - max(box[1], truth[1])
+    return max(w, 0) * max(h, 0) / ((truth[2] - truth[0]) * (truth[3] - truth[1]))
 
 def contains(
     box: tuple,     # XYXY, half-open

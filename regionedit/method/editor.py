@@ -20,16 +20,16 @@ import torch
 from .amortised import (TextRegionNetwork, foreseen, foresee, load_network,
                                          worth_editing)
 from .attention import attend
-from .budget import fill_within
+from .budget import afford, fill_within, paint_chosen
 from .config import Config, Task
 from .core import READING, Note, check_box, check_text, open_image, shown
 from .estimators import ESTIMATORS, surrogate_slopes
 from .learner import learn
 from .ranking import rank
-from .regions import (RegionGenerator, choose_anchors, proposal_sizes, propose,
+from .regions import (RegionGenerator, choose_anchors, propose_for,
                                        roi_features)
 from .result import Candidate, EditResult
-from .table import EditCache, fill_table
+from .table import EditCache, fill_table, on_scale
 
 # %% ../../nbs/api/method/16_editor.ipynb #29d482f7
 def library_versions() -> dict:
@@ -58,10 +58,19 @@ def plain_torch():
 # %% ../../nbs/api/method/16_editor.ipynb #ddd55f7e
 class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
-    def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None):
+    def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None,
+                 public: bool = False):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
+        self.public = public        # weights for photographs: see `config`
         self.rgn = rgn  # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
         self.cache = EditCache()
+
+    def config(self, **options) -> Config:
+        """The settings of a call. Public models are searched with previews, unless it says
+        `budget='full'`, and their values are on the scale 'spread', unless it says 'paper'."""
+        own = dict(scale='spread') if self.public and options.get('estimator') != 'gumbel' else {}
+        if self.public and options.get('budget') != 'full': own |= afford(self.editor, options)
+        return Config(**{**own, **options})
 
 # %% ../../nbs/api/method/16_editor.ipynb #cc0d6d93
 def seed_from(
@@ -124,13 +133,13 @@ def __call__(
     if not isinstance(generator, (torch.Generator, type(None))):
         raise ValueError(f'expected generator to be a torch.Generator, got {shown(generator)}; '
                          'or give a seed')
-    config = Config(seed=seed if generator is None else seed_from(generator), **options)
+    config = self.config(seed=seed if generator is None else seed_from(generator), **options)
     prompt, source = check_text('prompt', prompt), check_text('source', source)
     picture, patches = open_image(image), None
     if box is not None or mask_image is not None:
         box, patches = own_region(picture.size, box, mask_image)
         config = replace(config, num_anchors=1, num_proposals=1, estimator='exact', budget=None,
-                         learning_steps=1)
+                         preview_steps=None, learning_steps=1)
     _warn_if_cut(self.editor, prompt)
     return self.run(Task(picture, prompt, source, config, box, patches, progress=progress,
                          callback=callback_on_step_end))
@@ -157,19 +166,25 @@ def run(
         attention = _finite(attend(self.vit, task.image))
         if anchors is None: anchors = choose_anchors(attention, config.anchors, config.num_anchors)
     with stage(seconds, 'propose'):
-        anchors, boxes = _propose(task, anchors)
+        anchors, boxes = _propose(task, attention, anchors)
         features = roi_features(attention.features, task.down(boxes), task.image.size,
                                 method=config.roi)
         logits = ids = None
         if config.estimator == 'amortised':
-            logits = foresee(self.region_network(), self.clip, task, attention, boxes, features)
+            logits, boxes = foresee(self.region_network(), self.clip, task, attention, boxes,
+                                    features)
             ids = worth_editing(logits, boxes, config.budget)
     with stage(seconds, 'edit'):
-        if config.budget and logits is None: table = fill_within(self, task, boxes)
-        else: table = fill_table(self, task, boxes, ids)
+        searched = logits is None and (config.budget or config.preview_steps)
+        table = (fill_within(self, task, boxes) if searched else
+                 fill_table(self, task, boxes, ids))
     with stage(seconds, 'select'):
         path = (foreseen(logits, table, config) if logits is not None else
-                _learn(self.clip, task, features, table))
+                _learn(self.clip, task, features, on_scale(table, config.scale)))
+    if not table.painted.any():     # previews
+        with stage(seconds, 'paint'):
+            table = paint_chosen(self, task, table, path.chosen[-1])
+    table = on_scale(table, config.scale)
     with stage(seconds, 'rank'):
         candidates = _candidates(task, table, path.chosen[-1], anchors)
     seconds['total'] = round(sum(seconds.values()), 3)
@@ -184,16 +199,15 @@ def _finite(attention):         # an `Attention`
     raise ValueError('expected features that are numbers, got NaN or infinity; '
                      'load the ViT in torch.float32')
 
-def _propose(task: Task,
+def _propose(task: Task, attention,
              anchors: torch.Tensor) -> tuple:  # anchors (k 2), boxes (k m 4), of the picture
     "The proposals of each anchor, or the one box of one's own."
     if task.box:
         box = torch.tensor(task.box)
         return (box[:2] + box[2:])[None].float() / 2, box[None, None]
-    config, copy = task.config, task.image.size
-    sizes = proposal_sizes(config.num_proposals, config.min_size, config.max_size)
-    enlarged = anchors.new_tensor(task.picture.size) / anchors.new_tensor(copy)
-    return anchors * enlarged, task.up(propose(anchors, sizes, copy))
+    enlarged = anchors.new_tensor(task.picture.size) / anchors.new_tensor(task.image.size)
+    boxes = propose_for(task.image, attention, anchors, task.config)
+    return anchors * enlarged, task.up(boxes)
 
 def _learn(clip, task: Task, features: torch.Tensor, table):        # a `Trajectory`
     "A region network of its own for this picture, from the seed's initial parameters."
@@ -217,7 +231,8 @@ def region_network(self: RegionEditor) -> TextRegionNetwork:
 def _candidates(task: Task, table, chosen: torch.Tensor, anchors: torch.Tensor) -> list:
     "One candidate an anchor, best first; none where all of the anchor's proposals are left out."
     k, similar = torch.arange(len(chosen)), ('s_t2i', 's_i2i', 's_src')
-    score, kept = table.score(task.config)[k, chosen], table.valid[k, chosen].nonzero()[:, 0]
+    score = table.score(task.config)[k, chosen]
+    kept = (table.valid & table.painted)[k, chosen].nonzero()[:, 0]
     def candidate(i):
         at = i, chosen[i]
         said = {s: getattr(table, s)[at].item() for s in similar if getattr(table, s) is not None}

@@ -55,6 +55,7 @@ class Edit:
     # rows of 0 and 1, over the box: only where 1; see `regionedit.method.refine`
     patches: Optional[tuple] = field(default=None, repr=False)
     broken: bool = False        # the editor's pixels were not numbers: nothing changes
+    preview: bool = False       # made to choose by, in few steps
 
     def paste(self, source: Image.Image) -> Image.Image:
         "The source with this edit inside the box, every other pixel bit for bit the source's."

@@ -62,6 +62,10 @@ class Estimator:
             raise ValueError(f'expected slopes for {type(self).__name__}, got none; '
                              'compute them with regionedit.method.estimators.surrogate_slopes')
 
+    def choose(self, probabilities: torch.Tensor) -> torch.Tensor:      # (s k m) to (s k) long
+        "What is taken in the end: the most probable proposal of each anchor."
+        return probabilities.argmax(-1)
+
     def sample(self, logits: torch.Tensor, n: int) -> torch.Tensor:     # (k n) long
         "Proposals drawn from the softmax of the logits, with replacement."
         return torch.multinomial(logits.detach().softmax(-1), n, replacement=True,
@@ -175,8 +179,13 @@ class Gumbel(Estimator):
 @register_estimator('released')
 class Released(Estimator):
     """What the released code does (commit 26b5f54): a loss that can be called backward on and
-    reaches nothing."""
+    reaches nothing, and a Gumbel draw for each anchor, also when it predicts."""
     learns = False
 
     def __call__(self, logits, losses):
         return losses.detach().gather(1, self.sample(logits, 1)).mean().requires_grad_()
+
+    def choose(self, probabilities):
+        "`gumbel_softmax(hard=True)`: a draw from the softmax."
+        flat = probabilities.flatten(0, 1)
+        return self.sample(flat.log(), 1).view(probabilities.shape[:2])

@@ -75,6 +75,7 @@ class Recorder(Callback):
     def before_fit(self, learner):
         "Begin an empty record."
         self.probabilities, self.expected = [], []
+        self.choose = learner.estimator.choose
 
     def after_look(self, learner):
         "Add one state: probabilities (k m), expected loss (scalar)."
@@ -102,7 +103,7 @@ class GradientCheck(Callback):
 class Trajectory:
     "Every learning step, the state before the first one included: s states."
     probabilities: torch.Tensor     # (s k m) float
-    chosen: torch.Tensor            # (s k) long, most probable proposal
+    chosen: torch.Tensor            # (s k) long, most probable proposal; 'released': a draw
     boxes: torch.Tensor             # (s k 4) long, XYXY pixels: the chosen boxes
     terms: torch.Tensor  # (s k t) float, loss terms of the chosen boxes, in the order of `TERMS`
     expected_loss: torch.Tensor     # (s) float, mean over anchors, in the table's units
@@ -112,7 +113,7 @@ class Trajectory:
 def trajectory_of(recorder: Recorder, table: EditTable, config) -> Trajectory:
     "The record of a run, with the table's boxes, loss terms and units."
     probabilities = torch.stack(recorder.probabilities)
-    chosen = probabilities.argmax(-1)
+    chosen = recorder.choose(probabilities)
     k = torch.arange(chosen.shape[1]).expand_as(chosen)
     return Trajectory(probabilities, chosen, table.boxes[k, chosen],
                       torch.stack([table.terms[t][k, chosen] for t in TERMS], -1),

@@ -97,6 +97,12 @@ class EditResult:
         return self.table.num_edits
 
     @property
+    def evaluations(self) -> Optional[int]:
+        """Evaluations of the editor's network, one a window, text and step: what the edit cost
+        without a cache; None where the editor does not say."""
+        return self.table.evaluations
+
+    @property
     def left_out(self) -> list:
         """(anchor, proposal) of each that was edited and has a loss that is not a number; see
         `EditTable.valid`."""

@@ -82,6 +82,7 @@ class Preset:
     editor: Optional[str] = None
     editor_args: dict = field(default_factory=dict)
     bundled: bool = False   # nothing but the package's own models
+    public: bool = False    # weights for photographs: see `RegionEditor.config`
 
 # %% ../../nbs/api/models/02_presets.ipynb #7ec30962
 def look_up_preset(name: Union[str, Path]) -> Preset:
@@ -96,7 +97,7 @@ def look_up_preset(name: Union[str, Path]) -> Preset:
     if own: return Preset(key, weights_folder('vit'), weights_folder('clip'), bundled=True,
                           editor=kind_from_file(path) if path.suffix == '.py' else key)
     public = EDITOR_CARDS.get(key) or hub_id(name) or (path/'model_index.json').is_file() and path
-    if public: return Preset(key, VITS[VIT], CLIPS[CLIP], public)
+    if public: return Preset(key, VITS[VIT], CLIPS[CLIP], public, public=True)
     if key and path.is_dir():
         editor = [path/n for n in ('maskgit', 'editor') if (path/n).is_dir()] or [path/'diffusion']
         return Preset(key, path/'vit', path/'clip', editor[0])

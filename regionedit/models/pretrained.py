@@ -85,15 +85,17 @@ def load_editor(
 ) -> Editor:
     """Load an editor. Raises `ValueError` for an unknown kind or argument, `ModelNotAvailable` for
     missing files."""
-    # they register themselves
-    import regionedit.editors.diffusion, regionedit.editors.maskgit, regionedit.editors.pipeline
+    from regionedit.editors.previews import set_previews    # brings all kinds of editors
     if kind not in EDITORS: raise ValueError(
         f'expected an editor out of {sorted(EDITORS)}, got {kind!r}; register yours with '
         'regionedit.method.edits.register_editor')
-    cls = EDITORS[kind]
+    cls, previews = EDITORS[kind], {k: kwargs.pop(k) for k in named(set_previews) if k in kwargs}
     check_arguments(kwargs, _takes(cls, weights), f'the {kind} editor')
-    if weights is None: return cls(**kwargs)
-    return cls.from_pretrained(weights, device=device, dtype=dtype or torch.float32, **kwargs)
+    editor = (cls(**kwargs) if weights is None else
+              cls.from_pretrained(weights, device=device, dtype=dtype or torch.float32,
+                                  **kwargs))
+    if previews: set_previews(editor, **previews)
+    return editor
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #4c7170b2
 @patch(cls_method=True)
@@ -112,4 +114,4 @@ def from_pretrained(
     editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
                          **{**preset.editor_args, **editor_args})
     return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
-               weights_folder('rgn'))
+               weights_folder('rgn'), preset.public)

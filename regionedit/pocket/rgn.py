@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HELD_OUT', 'SEEN', 'STYLES_SEEN', 'CASES', 'oracle_edits', 'wanted', 'sample_boxes', 'observe', 'observe_seed',
-           'prepare', 'texts_for', 'losses_of', 'word_features', 'RgnRecipe', 'Trial', 'try_scene', 'rules', 'outcome',
-           'compare_rules', 'try_scenes', 'main']
+           'prepare', 'texts_for', 'losses_of', 'word_features', 'lowest_near', 'RgnRecipe', 'Trial', 'try_scene',
+           'rules', 'outcome', 'compare_rules', 'try_scenes', 'main']
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #ac8d358d
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from PIL import Image
 import torch
 from tqdm.auto import tqdm
 
-from ..method.amortised import Sight, TextRegionNetwork, pick_anchors, clip_in_boxes, foresee, load_network, places, save_network
+from ..method.amortised import Sight, TextRegionNetwork, clip_in_boxes, foresee, load_network, moves_between, pick_anchors, places, save_network, worth_editing
 from ..method.regions import choose_anchors
 from ..method.attention import attend
 from ..models.pretrained import load_vit
@@ -38,7 +38,7 @@ from .scenes import SEEDS, Layout, Scene, caption, describe, draw_scene, render
 from .sprites import CELL, CONCEPTS, STYLES, sprite
 from .training import Recipe, half_precision
 from ..models.bundled import weights_folder
-from ..method.regions import proposal_sizes, propose, roi_features
+from ..method.regions import fit_boxes, proposal_sizes, propose, propose_for, roi_features
 from ..method.table import EditTable, distinct, fill_table, table_of, measure, seen_in
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #65ab690e
@@ -71,11 +71,12 @@ def wanted(rng, scene: Scene, concepts: tuple = CONCEPTS, styles: tuple = STYLES
     return dict(name=others[rng.integers(len(others))], style=styles[rng.integers(len(styles))], fill=rng.uniform(.75, 1), flip=bool(rng.integers(2)))
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #444c925c
-def sample_boxes(rng, attention, num_anchors: int = 4, num_proposals: int = 4) -> torch.Tensor:     # (k m 4) long
-    "Some of the spread anchors, or of the highest, early ones more often; sizes that vary."
+def sample_boxes(rng, image: Image.Image, attention, num_anchors: int = 4, num_proposals: int = 4) -> torch.Tensor:     # (k m 4) long
+    "Some of the spread anchors, or of the highest, early ones more often; boxes that fit, or squares of sizes that vary."
     anchors, weights = choose_anchors(attention, 'spread' if rng.random() < .8 else 'topk', 8), np.arange(8, 0, -1)
-    some = torch.from_numpy(rng.choice(8, num_anchors, replace=False, p=weights / weights.sum()))
-    return propose(anchors[some], proposal_sizes(num_proposals, rng.uniform(.14, .28), rng.uniform(.45, .75)), attention.size)
+    some = anchors[torch.from_numpy(rng.choice(8, num_anchors, replace=False, p=weights / weights.sum()))]
+    if rng.random() < .5: return propose(some, proposal_sizes(num_proposals, rng.uniform(.14, .28), rng.uniform(.45, .75)), attention.size)
+    with torch.autocast('cpu', enabled=False): return fit_boxes(image, attention, some, 7)[:, np.sort(rng.choice(7, num_proposals, replace=False))]
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #0af7b501
 @torch.no_grad()
@@ -87,13 +88,13 @@ def observe(
     "What the network is shown of the boxes, and what decides their losses whatever the texts are."
     sight = dict(vit=roi_features(attention.features, boxes, scene.image.size).mean((-1, -2)), clip=clip_in_boxes(clip, scene.image, boxes), place=places(boxes, attention))
     seen = clip.encode_images([scene.image] + [e.paste(scene.image) for e in edits])
-    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, picture=seen.pooled[0], edits=seen.pooled[1:], str=structure_loss(seen.tokens[1:], seen.tokens[0]))
+    return dict({k: v.flatten(0, 1) for k, v in sight.items()}, boxes=boxes.flatten(0, 1) / torch.tensor(scene.image.size).repeat(2), picture=seen.pooled[0], edits=seen.pooled[1:], str=structure_loss(seen.tokens[1:], seen.tokens[0]))
 
 def observe_seed(seed: int, vit, clip) -> dict:
     "The training scene of a seed, with an edit in every box."
     scene, rng = draw_scene(seed, concepts=SEEN, styles=STYLES_SEEN), np.random.default_rng([seed, 11])
     attention = attend(vit, scene.image)
-    boxes = sample_boxes(rng, attention)
+    boxes = sample_boxes(rng, scene.image, attention)
     what = wanted(rng, scene, SEEN, STYLES_SEEN)
     edits = oracle_edits(scene, [tuple(b) for b in boxes.flatten(0, 1).tolist()], **what)
     return dict(observe(vit, clip, scene, boxes, attention, edits), wanted=torch.tensor(CONCEPTS.index(what['name'])))
@@ -150,6 +151,20 @@ def word_features(clip, seeds: list, wanted: list, count: int) -> tuple:     # p
     known = dict(zip(distinct, torch.cat([encode_texts(clip.model, clip.tokenizer(distinct[i:i + 256])).float() for i in range(0, len(distinct), 256)])))
     return tuple(torch.stack([known[text] for text in texts]).unflatten(0, (-1, count)) for texts in zip(*pairs))
 
+# %% ../../nbs/api/pocket/11_rgn.ipynb #5a1f7c01
+def lowest_near(
+    boxes: torch.Tensor,    # (n p 4) float, XYXY
+    losses: torch.Tensor,   # (n p) float
+    least: float = .3,      # overlap, as intersection over union
+) -> torch.Tensor:          # (n p 4) float
+    "For each box, the box of lowest loss among those of its picture that overlap with it."
+    a, b = boxes[:, :, None], boxes[:, None]
+    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    overlap = shared / (area[:, :, None] + area[:, None] - shared)
+    best = losses[:, None].masked_fill(overlap < least, torch.inf).argmin(-1)
+    return boxes.gather(1, best[..., None].expand(-1, -1, 4))
+
 # %% ../../nbs/api/pocket/11_rgn.ipynb #b33046f5
 @dataclass
 class RgnRecipe(Recipe):
@@ -166,21 +181,26 @@ class RgnRecipe(Recipe):
         vit, clip = load_vit(weights_folder('vit')), load_clip(weights_folder('clip'))
         clip.model.to(memory_format=torch.channels_last)
         seeds = list(SEEDS['train'][:self.scenes])
-        self.tables = prepare(Path(self.root)/self.name/'tables.safetensors', seeds, vit, clip)
+        self.tables = prepare(Path(self.root)/self.name/'fitted.safetensors', seeds, vit, clip)
         self.prompts, self.sources = word_features(clip, seeds, self.tables['wanted'].tolist(), self.wordings)
-        return TextRegionNetwork(self.tables['vit'].shape[-1], self.tables['clip'].shape[-1])
+        return TextRegionNetwork(self.tables['vit'].shape[-1], self.tables['clip'].shape[-1], moves=True)
 
     def batch(self, seeds):
         "What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch says it in other words."
         rows, wording = torch.tensor(seeds) % self.scenes, torch.tensor(seeds) // self.scenes % self.wordings
         table, prompt, source = {k: v[rows] for k, v in self.tables.items()}, self.prompts[rows, wording], self.sources[rows, wording]
-        return dict({k: table[k].float() for k in ('vit', 'clip', 'place', 'picture')}, prompt=prompt, source=source, losses=losses_of(table, prompt, source))
+        return dict({k: table[k].float() for k in ('vit', 'clip', 'place', 'picture', 'boxes')}, prompt=prompt, source=source, losses=losses_of(table, prompt, source))
 
     def loss(self, model, batch, progress):
-        "The two expected losses of this page, each with its entropy."
-        logits = model(**{k: batch[k] for k in Sight._fields}).float()
+        "The two expected losses of this page, each with its entropy, and the error of the moves."
+        logits, moves = model.look(**{k: batch[k] for k in Sight._fields})
+        logits, astray = logits.float(), 0.
+        if moves is not None:
+            wanted = moves_between(batch['boxes'], lowest_near(batch['boxes'], batch['losses'])).clamp(-.5, .5)
+            likely = logits.detach().softmax(1) + 1 / logits.shape[1]
+            astray = ((moves.float() - wanted).abs().mean(-1) * likely).sum(1).mean()
         anchors = logits.unflatten(1, (-1, 4)).flatten(0, 1), batch['losses'].unflatten(1, (-1, 4)).flatten(0, 1)
-        return sum(exact_loss(z, standardise(f)) - self.floor * entropy(z) for z, f in ((logits, batch['losses']), anchors))
+        return astray + sum(exact_loss(z, standardise(f)) - self.floor * entropy(z) for z, f in ((logits, batch['losses']), anchors))
 
     def evaluate(self, model):
         "Three measures on eight validation scenes of three cases, on tables of the oracle."
@@ -199,6 +219,7 @@ class Trial:
     truth: tuple            # XYXY, of the object that the source names
     table: EditTable        # full, with the evidence for the source
     logits: torch.Tensor    # (k m), of the network
+    own: EditTable          # its boxes, where the network moved them; at least what it would edit is known
 
 CASES = {       # name -> arguments of `draw_scene`, does the prompt tell of the others
     'one object': (dict(num_objects=1, concepts=SEEN, styles=STYLES_SEEN), None),
@@ -224,16 +245,18 @@ def try_scene(
     prompt, source, number = texts_for(rng, scene.layout, what['name'], whole)
     task = Task(scene.image, prompt, source, Config(seed=seed, **steps))
     attention = attend(models.vit, scene.image)
-    boxes = propose(choose_anchors(attention), proposal_sizes(), scene.image.size)
-    if oracle:
+    boxes = propose_for(scene.image, attention, choose_anchors(attention, task.config.anchors), task.config)
+    def fill(boxes, ids=None):
+        if not oracle: return fill_table(models, task, boxes, ids)
         unique, index = distinct(boxes)
-        edits = oracle_edits(scene, unique, **what)
-        rows = measure(models.clip, task, edits, seen_in(models.clip, task, unique))
-        table = table_of(boxes, index, dict(enumerate(zip(edits, rows))))
-    else: table = fill_table(models, task, boxes)
+        ids = ids or list(range(len(unique)))
+        chosen = [unique[u] for u in ids]
+        edits = oracle_edits(scene, chosen, **what)
+        return table_of(boxes, index, dict(zip(ids, zip(edits, measure(models.clip, task, edits, seen_in(models.clip, task, chosen))))))
     features = roi_features(attention.features, boxes, scene.image.size)
-    logits = foresee(network, models.clip, task, attention, boxes, features)
-    return Trial(scene.objects[number].box, table, logits)
+    logits, there = foresee(network, models.clip, task, attention, boxes, features)
+    table = fill(boxes)
+    return Trial(scene.objects[number].box, table, logits, table if there is boxes else fill(there, worth_editing(logits, there)))
 
 # %% ../../nbs/api/pocket/11_rgn.ipynb #7182940b
 def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are edited
@@ -249,12 +272,14 @@ def rules(trial: Trial) -> dict:        # name -> (anchors, proposals) that are 
 def outcome(
     trial: Trial,
     anchors: torch.Tensor, chosen: torch.Tensor,    # (n) long each: the entries that a rule edits
+    own: bool = False,      # in the network's own table
 ) -> dict:                  # measure -> number
     "The result of a rule beside the full table's and the truth."
     score = trial.table.score(Config())
     best = score.max()
-    i = score[anchors, chosen].argmax()
-    box, reached = tuple(trial.table.boxes[anchors[i], chosen[i]].tolist()), score[anchors[i], chosen[i]]
+    edited = trial.own if own else trial.table
+    reached, i = edited.score(Config())[anchors, chosen].max(0)
+    box = tuple(edited.boxes[anchors[i], chosen[i]].tolist())
     full = score[torch.arange(len(score)), trial.table.loss(Config()).argmin(1)].max()
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     return dict(of_best=(reached / best).item(), of_full=(reached / full).item(), above_mean=((reached - score.mean()) / (best - score.mean())).item(),
@@ -262,7 +287,7 @@ def outcome(
 
 def compare_rules(trials: list) -> dict:      # rule -> mean of every measure
     "All rules on the same tables."
-    rows = [{name: outcome(t, *picked) for name, picked in rules(t).items()} for t in trials]
+    rows = [{name: outcome(t, *picked, name.startswith('amortised')) for name, picked in rules(t).items()} for t in trials]
     for row, t in zip(rows, trials): row['full table']['edits'] = t.table.num_edits      # every box had to be edited to choose among them
     return {name: {k: round(float(np.mean([r[name][k] for r in rows])), 3) for k in rows[0][name]} for name in rows[0]}
 

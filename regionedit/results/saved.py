@@ -33,13 +33,15 @@ def facts(result: EditResult) -> dict:
     best = result.candidates[0]
     return dict(
         schema=SCHEMA, box=best.box, score=best.score, s_t2i=best.s_t2i, s_i2i=best.s_i2i,
-        num_edits=result.num_edits, previews=result.table.previews, seconds=result.seconds,
+        num_edits=result.num_edits, previews=result.table.previews,
+        evaluations=result.evaluations, seconds=result.seconds,
         seed=result.seed, preset=result.preset, prompt=result.prompt, source=result.source,
         size=result.source_image.size,
         versions=result.versions, config=result.config.as_dict(), left_out=result.left_out,
         candidates=[c.facts() for c in result.candidates],
         edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {},
-                    **dict(broken=True) if e.broken else {}) for e in result.table.edits])
+                    **{n: True for n in ('broken', 'preview') if getattr(e, n)})
+               for e in result.table.edits])
 
 def _tensors(result: EditResult) -> dict:
     "The tensors of a result, by dotted name."
@@ -103,7 +105,8 @@ def _alone(folder: Path):
     with FileLock(lock):
         try: yield
         finally:
-            with suppress(OSError): lock.unlink()       # who waits for it notices; Windows removes it itself
+            # who waits for it notices; Windows removes it itself
+            with suppress(OSError): lock.unlink()
 
 # %% ../../nbs/api/results/01_saved.ipynb #64a52862
 def check_target(
@@ -183,7 +186,7 @@ def _assemble(parts: dict, said: dict) -> EditResult:
         return {k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(name + '.')}
     source = open_image(parts['source.png'])
     edits = tuple(Edit(tuple(e['box']), tuple(e['window']), open_image(parts[f'edits/{i:03}.png']),
-                       _rows(e.get('patches')), bool(e.get('broken')))
+                       _rows(e.get('patches')), bool(e.get('broken')), bool(e.get('preview')))
                   for i, e in enumerate(said['edits']))
     of_box = {e.box: e for e in edits}
     candidates = [Candidate(**{**c, 'box': tuple(c['box']), 'anchor': tuple(c['anchor'])},
@@ -192,7 +195,8 @@ def _assemble(parts: dict, said: dict) -> EditResult:
     return EditResult(source_image=source, prompt=said['prompt'], source=said['source'],
                       candidates=candidates,
                       table=EditTable(edits=edits, terms=group('terms'),
-                                      previews=said.get('previews', 0), **group('table')),
+                                      previews=said.get('previews', 0),
+                                      evaluations=said.get('evaluations'), **group('table')),
                       trajectory=Trajectory(**group('trajectory')), config=_config(said),
                       preset=said['preset'], seconds=said['seconds'], versions=said['versions'],
                       attention=tensors['attention'])
@@ -256,7 +260,7 @@ def _check_parts(result: EditResult, size: tuple) -> EditResult:
     "The result, if its parts fit together. Raises an error that says which do not."
     if result.source_image.size != tuple(size): raise ValueError('source.png has another size')
     texts = (result.prompt, result.source, result.preset)
-    seconds = (*dict(result.seconds).values(), result.table.previews)
+    seconds = (*dict(result.seconds).values(), result.table.previews, result.evaluations or 0)
     counted = (isinstance(result.versions, dict) and result.table.previews >= 0
                and all(isinstance(v, (int, float)) for v in seconds))
     rest = {

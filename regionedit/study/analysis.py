@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['wilson', 'effective', 'redrawn', 'cluster_bootstrap', 'holm', 'Preference', 'contest_answers', 'preference',
-           'preferences', 'as_text', 'main']
+           'preferences', 'as_text', 'analyse']
 
 # %% ../../nbs/api/study/03_analysis.ipynb #9c942604
 from dataclasses import dataclass, replace
@@ -152,9 +152,9 @@ def as_text(found: list) -> str:
         f'p (Holm) {_p(f.cluster_p_holm)} and {_p(f.p_holm)}' for f in found)
 
 # %% ../../nbs/api/study/03_analysis.ipynb #950b8056
-def main(argv: list = None):
+def analyse(argv: list = None):
     "Print the table of a study."
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=analyse.__doc__)
     parser.add_argument('folder', help='that create_study wrote')
     parser.add_argument('--csv', type=Path, help='write the table here too')
     args = parser.parse_args(argv)
@@ -167,4 +167,4 @@ def main(argv: list = None):
     if args.csv: args.csv.write_text(found.to_csv(), encoding='utf8')
 
 # %% ../../nbs/api/study/03_analysis.ipynb #5c099cc6
-if __name__ == '__main__' and '__file__' in globals(): main()
+if __name__ == '__main__' and '__file__' in globals(): analyse()

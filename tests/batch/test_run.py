@@ -54,6 +54,14 @@ def test_the_seed_is_the_pictures_own(night):
     given = night.run('given', [Job('0.png', '0.png', 'a thing', 'prompt', dict(seed=5))])
     assert given['rows'][0]['seed'] == 5
 
+def test_what_nobody_says_is_left_to_the_models(night):
+    "A public preset has a budget of its own; `full` is another setting than none said."
+    night.run(options=dict(alpha=3.))
+    said = json.loads((night.root/'out'/'0.png'/'result.json').read_text())
+    assert said['alpha'] == 3 and not {'budget', 'preview_steps', 'num_anchors'} & set(said)
+    assert night.run(options=dict(alpha=3., budget='full'))['made'] == 6
+    assert json.loads((night.root/'out'/'0.png'/'result.json').read_text())['budget'] == 'full'
+
 def test_a_failure_stays_with_its_job(tmp_path):
     night = Night(tmp_path, 8, broken=(1, 5))
     (night.images/'3.png').unlink()

@@ -6,9 +6,9 @@ from PIL import Image
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 
-from regionedit.bench.baselines import BASELINES, BenchTask, random_sizes, run_baseline, run_method
-from regionedit.bench.intervals import bootstrap, wins
-from regionedit.bench.metrics import clip_scores, feature_distance, lpips, mse, outside, placed, preserved, psnr, ssim, structure_distance, uncomposited
+from regionedit.bench.baselines import BASELINES, CONSTANTS, BenchTask, random_sizes, run_baseline, run_method
+from regionedit.bench.intervals import bootstrap, paired, wins
+from regionedit.bench.metrics import clip_scores, feature_distance, lpips, mse, outside, placed, preserved, psnr, replaced, seam, ssim, structure_distance, uncomposited
 from regionedit.method.attention import attend
 from regionedit.method.config import Config
 from regionedit import RegionEditor
@@ -104,10 +104,70 @@ def test_lpips_is_asked_for_and_downloads_nothing(pair, monkeypatch, tmp_path):
     finally: metrics._alexnet.cache_clear()
 
 def test_placed():
-    assert placed((0, 0, 10, 10), (5, 0, 15, 10)) == dict(iou=pytest.approx(1 / 3), hit=1)
+    assert placed((0, 0, 10, 10), (5, 0, 15, 10)) == dict(iou=pytest.approx(1 / 3), covered=.5, hit=1)
     assert placed((0, 0, 10, 10), (6, 0, 16, 10))['hit'] == 0
 
+@pytest.mark.parametrize('there, gone, share, expected', [(1, 1, .7, 1), (1, 1, 1., 1), (1, 1, .699, 0), (0, 1, 1., 0), (1, 0, 1., 0), (0, 0, 0., 0)])
+def test_replaced_asks_for_all_three(there, gone, share, expected): assert replaced(bool(there), bool(gone), share) == expected
+
+def test_seam_by_loops():
+    rng = np.random.default_rng(0)
+    a, b = (Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)) for _ in range(2))
+    for box in ((3, 2, 8, 7), (0, 2, 8, 9), (0, 0, 12, 4)):
+        x0, y0, x1, y1 = box
+        def step(image):
+            v, found = np.asarray(image, float), []
+            for y in range(y0, y1):
+                found += [v[y, x] - v[y, x - 1] for x in (x0, x1) if 0 < x < 12]
+            for x in range(x0, x1):
+                found += [v[y, x] - v[y - 1, x] for y in (y0, y1) if 0 < y < 9]
+            return np.abs(found).mean()
+        assert seam(a, b, box) == pytest.approx(step(b) / step(a))
+        assert seam(a, a, box) == 1
+    assert seam(a, b, (0, 0, 12, 9)) == 1, 'no border, no seam'
+    flat = Image.new('RGB', (9, 9))
+    assert seam(flat, Image.new('RGB', (9, 9), 'white'), (2, 2, 5, 5)) == 1
+
 # baselines
+
+def test_constant_boxes_are_the_squares_of_one_size_at_the_methods_anchors():
+    from regionedit.method.regions import choose_anchors, proposal_sizes, propose
+    models, task = RegionEditor(stub_vit(), StubClip(), StubEditor()), BenchTask(picture(96, 64), 'a', 'b', (0, 0, 1, 1))
+    config = Config(num_anchors=5, anchors='topk', num_proposals=2)
+    squares = propose(choose_anchors(attend(models.vit, task.image), 'topk', 5), proposal_sizes(), (96, 64))
+    assert len(CONSTANTS) == 7
+    for j, name in enumerate(CONSTANTS): assert torch.equal(BASELINES[name](models, task, config, None), squares[:, j])
+
+def test_random_sizes_lie_in_the_methods_range():
+    models, task, g = RegionEditor(stub_vit(), StubClip(), StubEditor()), BenchTask(picture(200, 200), 'a', 'b', (0, 0, 1, 1)), torch.Generator().manual_seed(0)
+    config = Config(num_anchors=9, min_size=.1, max_size=.4)
+    boxes = torch.cat([BASELINES['random-size'](models, task, config, g) for _ in range(100)])
+    whole = boxes[(boxes[:, 0] > 0) & (boxes[:, 1] > 0) & (boxes[:, 2] < 200) & (boxes[:, 3] < 200)]
+    sides = (whole[:, 2] - whole[:, 0]).double()
+    assert torch.equal(sides.long(), whole[:, 3] - whole[:, 1]) and 20 <= sides.min() < 23 and sides.max() <= 80
+    assert abs(sides.log().mean() - np.log(40)) < .2, 'uniform in the ratio'
+
+def test_edit_free_choices_ask_for_one_edit():
+    from PIL import ImageDraw
+    from regionedit.method.core import box_iou
+    class Red(StubClip):
+        "Text is red; a crop is as like it as it is red."
+        def encode_images(self, images):
+            found = super().encode_images(images)
+            red = torch.tensor([np.asarray(im, float)[..., 0].mean() / 255 for im in images], dtype=torch.float)
+            unit = torch.zeros_like(found.pooled); unit[:, 0], unit[:, 1] = red, (1 - red**2).clamp(min=0).sqrt()
+            return type(found)(unit, found.tokens)
+        def encode_texts(self, texts): return torch.eye(StubClip().encode_texts(['a']).shape[1])[[0] * len(texts)]
+    image = Image.new('RGB', (128, 128)); ImageDraw.Draw(image).rectangle((70, 60, 109, 99), fill='red')
+    task, config = BenchTask(image, 'a', 'b', (70, 60, 110, 100)), Config(num_anchors=8)
+    models = RegionEditor(stub_vit(), Red(), StubEditor())
+    seen = BASELINES['evidence'](models, task, config, None)
+    share = lambda b: np.asarray(image.crop(b), float)[..., 0].mean()
+    from regionedit.method.regions import choose_anchors, propose_for
+    attention = attend(models.vit, image)
+    every = propose_for(image, attention, choose_anchors(attention), config).flatten(0, 1).tolist()
+    assert share(seen[0].tolist()) == max(map(share, every))
+    assert len(seen) == len(BASELINES['similar'](models, task, config, None)) == 1
 
 def test_random_sizes_are_uniform_and_cut_at_the_border():
     g = torch.Generator().manual_seed(3)
@@ -155,6 +215,17 @@ def test_the_method_runs_with_the_tasks_seed():
     assert (found.box, found.num_edits) == (direct.box, direct.num_edits) and found.score == pytest.approx(direct.score)
 
 # intervals
+
+def test_ours_less_another_is_scipys_and_pairs_scenes():
+    rng = np.random.default_rng(0)
+    ours, other = rng.random(40), rng.random(40) - .1
+    mean, low, high, chance = paired(ours, other)
+    assert mean == pytest.approx((ours - other).mean()) and low < mean < high
+    assert chance == pytest.approx(stats.ttest_rel(ours, other).pvalue, abs=.02)
+    hard = rng.normal(0, 9, 40)
+    assert paired(ours + hard, other + hard)[:3] == pytest.approx((mean, low, high)), 'what is common goes'
+    assert paired(other, other) == (0, 0, 0, 1)
+    with pytest.raises(ValueError, match='same scenes'): paired(ours, other[1:])
 
 def test_the_interval_is_scipys():
     values = np.random.default_rng(0).exponential(size=60)

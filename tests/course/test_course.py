@@ -214,8 +214,8 @@ def test_lessons_are_those_of_the_folder():
 
 @pytest.mark.parametrize('name', LESSONS)
 def test_a_lesson_has_its_parts(name):
-    first, text = cells(name)[0].source, text_of(name)
-    assert re.match(r'# .+\n\n> .+\n', first), 'title and subtitle'
+    first, text = cells(name)[1].source, text_of(name)
+    assert re.fullmatch(r'# .+\n\n> .+', cells(name)[0].source), 'title and subtitle, alone'
     assert len(re.findall(r'^\*Run time and memory: .+\*$', first, re.M)) == 1
     assert (
         f'](https://colab.research.google.com/github/regionedit/regionedit/blob/main/nbs/course/{name})'

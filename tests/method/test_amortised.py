@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from regionedit.method.amortised import (Sight, TextRegionNetwork, pick_anchors, clip_in_boxes,
-                                         foreseen, load_network, places,
+                                         foreseen, load_network, moved, moves_between, places,
                                          save_network, worth_editing)
 from regionedit.method.attention import Attention
 from regionedit.models.pretrained import load_vit
@@ -113,6 +113,38 @@ def test_saved_and_loaded(network, tmp_path):
                    lambda: (tmp_path/'config.json').unlink()):
         broken()
         with pytest.raises(ModelNotAvailable, match='regionedit train rgn'): load_network(tmp_path)
+
+# moves
+
+def test_moves_there_and_back():
+    g = torch.Generator().manual_seed(0)
+    low = torch.randint(20, 40, (50, 2, 2), generator=g)
+    boxes = torch.cat([low, low + torch.randint(8, 20, (50, 2, 2), generator=g)], -1)
+    a, b = boxes[:, 0], boxes[:, 1]
+    assert torch.equal(moved(a, moves_between(a, b), (90, 90)), b)
+    assert torch.equal(moved(a, torch.zeros(50, 4), (90, 90)), a)
+    far = moved(a, 9 * torch.randn(50, 4, generator=g), (90, 61))
+    assert (far[:, :2] >= 0).all() and (far[:, :2] < far[:, 2:]).all()
+    assert (far[:, 2:] <= torch.tensor([90, 61])).all()
+
+def test_a_network_that_moves_edits_the_moved_box(vit, clip, tmp_path):
+    torch.manual_seed(1)
+    network = TextRegionNetwork(192, 256, moves=True).eval().requires_grad_(False)
+    assert network.look(*sight())[1].abs().max() <= .5
+    save_network(network, tmp_path)
+    again = load_network(tmp_path)
+    assert again.config['moves'] and again.look(*sight())[1].shape == (2, 6, 4)
+    options = dict(estimator='amortised', num_anchors=3, progress=False)
+    still = TextRegionNetwork(192, 256).eval().requires_grad_(False)
+    still.load_state_dict({k: v for k, v in network.state_dict().items() if 'move' not in k})
+    large = picture(512, 260).resize((1024, 520), Image.NEAREST)
+    here, there, big = (RegionEditor(vit, clip, StubEditor(), rgn=r)(
+        im, 'a rocket', 'a cat', **options)
+        for r, im in ((still, working_copy(large)), (network, working_copy(large)), (network, large)))
+    assert torch.equal(here.trajectory.probabilities, there.trajectory.probabilities)
+    assert not torch.equal(here.table.boxes, there.table.boxes)
+    assert {e.box for e in there.table.edits} == {c.box for c in there.candidates}
+    assert torch.equal(big.table.boxes, 2 * there.table.boxes)
 
 # the choice
 

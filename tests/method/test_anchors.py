@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from regionedit.method.regions import METHODS, choose_anchors, spread_anchors, top_anchors
+from regionedit.method.regions import (METHODS, choose_anchors, shift_anchors, spread_anchors,
+                                       top_anchors)
 from regionedit.method.attention import Attention
 
 
@@ -103,3 +104,30 @@ def test_choose_averages_heads():
     assert choose_anchors(seen, 'topk', 2).tolist() == [[10, 5], [50, 15]]      # .5 beats .45
     assert torch.equal(choose_anchors(seen, k=3), spread_anchors(seen.mean, 3, (60, 20)))
     with pytest.raises(ValueError, match="'middle'"): choose_anchors(seen, 'middle', 2)
+
+
+def thing_at(x, y, w, h, grid=(8, 16)):
+    "Features of a ground and of one thing, in cells."
+    features = torch.zeros(2, *grid); features[0] = 1
+    features[:, y:y + h, x:x + w] = torch.tensor([0., 1.])[:, None, None]
+    return Attention(torch.full((1, *grid), 1 / grid[0] / grid[1]), features,
+                     (grid[1] * 10, grid[0] * 20))        # cells of 10 x 20
+
+
+@pytest.mark.parametrize('x, y', [(3, 2), (10, 1), (7, 4)])
+def test_shifted_anchors_meet_in_the_middle_of_the_thing(x, y):
+    seen = thing_at(x, y, 3, 2)
+    corners = torch.tensor([[10. * x + 5, 20 * y + 10], [10. * x + 25, 20 * y + 30]])
+    moved = shift_anchors(seen, corners, steps=20)
+    assert moved.shape == (1, 2)
+    assert (moved[0] - torch.tensor([10. * x + 15, 20 * y + 20])).abs().max() < 1
+
+
+def test_a_shifted_anchor_stays_in_the_picture_and_where_all_is_alike():
+    flat = Attention(torch.full((1, 6, 9), 1 / 54), torch.ones(3, 6, 9), (90, 60))
+    anchors = spread_anchors(random_map(1, 6, 9), 8, (90, 60))
+    for seen in (flat, Attention(flat.maps, torch.zeros(3, 6, 9), (90, 60))):
+        moved = shift_anchors(seen, anchors)
+        assert moved.isfinite().all() and (moved > 0).all() and (moved < torch.tensor([90, 60])).all()
+    assert torch.equal(choose_anchors(flat, 'shifted', 8),
+                       shift_anchors(flat, spread_anchors(flat.mean, 8, (90, 60))))

@@ -1,12 +1,14 @@
 "A budget is kept however it is searched, and what was not edited stays unknown."
+from copy import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from types import SimpleNamespace
-
 from regionedit.method.budget import SEARCHES, Account, fill_within, halving, next_box, screening
 from regionedit.method.config import CHOICES, Config, Task
+from regionedit.method.core import Note
 from regionedit import RegionEditor
 from regionedit.method.estimators import ESTIMATORS
 from regionedit import EditResult
@@ -15,21 +17,22 @@ from stubs import StubClip, StubEditor, picture, stub_vit
 
 INF = float('inf')
 
-def account_of(scores, budget, previews=None, index=None):
+def account_of(scores, budget, index=None, price=1.):
     "An account over known values (k m), and the looks it was asked for."
     k, m = scores.shape
     asked = []
-    def look(ids, preview):
-        asked.append((ids, preview))
-        return (previews if preview else scores).flatten()[ids].tolist()
-    account = Account(torch.arange(k * m).view(k, m) if index is None else index, budget)
+    def look(ids):
+        asked.append(ids)
+        return scores.flatten()[ids].tolist()
+    account = Account(torch.arange(k * m).view(k, m) if index is None else index, budget,
+                      price=price)
     account.look = look
     return account, asked
 
 def follow(search, account, *args, **kwargs):
     "What the method does: look at what the search wants to see, and write the values down."
-    for ids, preview in search(account, *args, **kwargs):
-        if ids: account.note(ids, account.look(ids, preview), preview)
+    for ids in search(account, *args, **kwargs):
+        if ids: account.note(ids, account.look(ids))
 
 def hills(seed, k=8, m=7):
     "Scores that rise and fall with size, and some anchors better than others."
@@ -40,23 +43,21 @@ def hills(seed, k=8, m=7):
 def test_config_offers_what_exists(): assert set(CHOICES['search']) == set(SEARCHES)
 
 @pytest.mark.parametrize('search', SEARCHES)
-@pytest.mark.parametrize('preview', [False, True])
+@pytest.mark.parametrize('price', [1., .25])
 @pytest.mark.parametrize('k, m', [(8, 7), (1, 7), (8, 1), (1, 1), (3, 2)])
-def test_a_budget_is_spent_to_the_last_and_never_beyond(search, preview, k, m):
+def test_a_budget_is_spent_to_the_last_and_never_beyond(search, price, k, m):
     scores = hills(0, k, m)
-    for budget in range(1, k * m + 1):
-        account, asked = account_of(scores, budget, scores)
-        follow(SEARCHES[search], account, preview, 3)
-        images = [(u, p) for ids, p in asked for u in ids]
-        assert len(images) == len(set(images)) == budget and account.left == 0
-        assert len(account.full) >= 1, 'at least one edit is kept'
-        assert {u for u, p in images if not p} == set(account.full)
+    for looks in range(1, k * m + 1):
+        account, asked = account_of(scores, looks * price, price=price)
+        follow(SEARCHES[search], account, 3)
+        images = [u for ids in asked for u in ids]
+        assert len(images) == len(set(images)) == looks and account.left == 0
+        assert set(images) == set(account.values)
 
 @pytest.mark.parametrize('search', SEARCHES)
-@pytest.mark.parametrize('preview', [False, True])
-def test_more_than_enough_fills_the_table(search, preview):
-    account, _ = account_of(hills(1), 100, hills(1))
-    follow(SEARCHES[search], account, preview)
+def test_more_than_enough_fills_the_table(search):
+    account, _ = account_of(hills(1), 100)
+    follow(SEARCHES[search], account)
     assert torch.equal(account.known().double(), hills(1).float().double())
 
 def test_shared_boxes_are_asked_for_once():
@@ -64,7 +65,7 @@ def test_shared_boxes_are_asked_for_once():
     for search in SEARCHES.values():
         account, asked = account_of(torch.tensor([[1., 2.], [3., 4.]]), 10, index=index)
         follow(search, account)
-        assert sorted(u for ids, _ in asked for u in ids) == [0, 1, 2, 3] and account.left == 6
+        assert sorted(u for ids in asked for u in ids) == [0, 1, 2, 3] and account.left == 6
         assert torch.equal(account.known(), torch.tensor([1., 2., 3., 4.])[index])
 
 def test_the_next_box_is_a_neighbour_of_the_best():
@@ -79,36 +80,24 @@ def test_screening_asks_where_most_is_known_to_be_good():
         (1, 0), (2, 0), (0, 1)]
     assert screening(Account(torch.arange(9).view(3, 3), 5)) == [(0, 2), (1, 2), (2, 2)]
 
-@pytest.mark.parametrize('preview', [False, True])
-def test_halving_with_a_prior_keeps_every_promise(preview):
+def test_halving_with_a_prior_keeps_every_promise():
     scores, asked = hills(2), []
-    def look(ids, preview):
-        asked.extend((u, preview) for u in ids); return scores.flatten()[ids].tolist()
+    def look(ids): asked.extend(ids); return scores.flatten()[ids].tolist()
     for budget in (1, 2, 5, 16, 56):
         asked.clear()
         account = Account(torch.arange(56).view(8, 7), budget, hills(9).float())
         account.look = look
-        follow(halving, account, preview)
-        assert account.left == 0 and len(asked) == len(set(asked)) == budget and account.full
-    assert {u for u, p in asked if not p} == set(account.full)
+        follow(halving, account)
+        assert account.left == 0 and len(asked) == len(set(asked)) == budget
 
 def test_halving_round_by_round():
     scores = torch.tensor([[0., 1, 2, 3, 4, 4.5, 6], [9, 8, 7, 6, 5, 4, 3], [0] * 7, [1] * 7],
                           dtype=torch.float)
     account, asked = account_of(scores, 10)
     follow(halving, account)
-    assert [[divmod(u, 7) for u in ids] for ids, _ in asked] == [[(0, 4), (1, 4), (2, 4), (3, 4)],
+    assert [[divmod(u, 7) for u in ids] for ids in asked] == [[(0, 4), (1, 4), (2, 4), (3, 4)],
                                                                  [(1, 5), (0, 5)], [(1, 3)],
                                                                  [(1, 2)], [(1, 1)], [(1, 0)]]
-
-def test_halving_with_previews_confirms_the_survivors():
-    scores = hills(2)
-    account, asked = account_of(scores, 16, scores + .01)
-    follow(halving, account, preview=True)
-    best = (scores[:, 4]).argsort(descending=True).tolist()
-    assert asked[0] == ([i * 7 + 4 for i in range(8)], True)
-    assert asked[1] == ([i * 7 + 4 for i in best[:4]], False) and all(not p for _, p in asked[1:])
-    assert len(account.full) == 8
 
 def test_a_prior_that_is_right_saves_edits():
     "With the values themselves as prior the best box is the first that is looked at."
@@ -117,7 +106,7 @@ def test_a_prior_that_is_right_saves_edits():
         account, asked = account_of(scores, 8)
         account.prior = scores
         follow(halving, account)
-        assert asked[0][0][0] == scores.argmax() and account.known().max() == scores.max()
+        assert asked[0][0] == scores.argmax() and account.known().max() == scores.max()
 
 def test_halving_finds_more_than_chance():
     found = {name: np.mean([_reached(SEARCHES[name], hills(s), s) for s in range(40)])
@@ -134,14 +123,14 @@ def test_random_is_a_uniform_subset():
     for s in range(400):
         account, asked = account_of(hills(0), 14)
         follow(SEARCHES['random'], account, seed=s)
-        counts[asked[0][0]] += 1
+        counts[asked[0]] += 1
     assert counts.sum() == 400 * 14 and abs(counts - 100).max() < 4.5 * (400 * .25 * .75)**.5
 
 def test_a_value_that_is_no_number_counts_as_worst():
     scores = hills(3); scores[0, 4] = float('nan'); scores[1, 4] = INF
     account, _ = account_of(scores, 20)
     follow(halving, account)
-    assert account.left == 0 and 0 * 7 + 5 not in account.full
+    assert account.left == 0 and 0 * 7 + 5 not in account.values
     assert account.known()[0, 4] == -1e9 == account.known()[1, 4]
 
 def test_what_is_searched_for_is_a_low_loss(monkeypatch):
@@ -208,7 +197,8 @@ def test_the_editor_is_asked_for_no_more_than_the_budget(editor, budget, options
                for v in (*table.terms.values(), table.s_t2i, table.s_i2i))
     for i, j in table.known.nonzero().tolist():
         assert table.edits[table.index[i, j]].box == tuple(table.boxes[i, j].tolist())
-    assert len(result.candidates) == table.known.any(1).sum()
+    painted = table.painted if 'preview_steps' in options and budget > 1 else table.known
+    assert torch.equal(table.painted, painted) and len(result.candidates) == painted.any(1).sum()
     assert {c.box for c in result.candidates} <= {e.box for e in table.edits}
     assert (
         result.trajectory.probabilities[:, table.known.any(1)][:, ~table.known[table.known.any(1)]]
@@ -238,7 +228,7 @@ def test_previews_ask_for_fewer_steps(editor):
     editor.editor.fill = note
     editor(picture(61, 43), 'a rocket', 'a cat', budget=9, preview_steps=2, num_inference_steps=5,
            **SOME)
-    assert asked[0] == (4, 2) and all(n == 5 for _, n in asked[1:])
+    assert asked[0] == (4, 2) and asked[-1] == (1, 5) and all(n == 2 for _, n in asked[:-1])
     assert sum(n for n, _ in asked) == 9
 
 def test_a_large_picture_keeps_its_unknown_boxes(editor):
@@ -250,7 +240,8 @@ def test_a_large_picture_keeps_its_unknown_boxes(editor):
 def test_it_is_saved_with_the_result(editor, tmp_path):
     result = editor(picture(61, 43), 'a rocket', 'a cat', budget=9, preview_steps=2, **SOME)
     loaded = EditResult.load(result.save(tmp_path))
-    assert loaded.num_edits == 9 and loaded.table.previews == 4 and loaded.config == result.config
+    assert loaded.num_edits == 9 and loaded.table.previews == 1 and loaded.config == result.config
+    assert torch.equal(loaded.table.painted, result.table.painted) and loaded.table.painted.any()
     assert torch.equal(loaded.table.known, result.table.known)
     assert len(loaded.candidates) == len(result.candidates)
     assert loaded.table._repr_png_()[:4] == result._repr_png_()[:4] == b'\x89PNG'
@@ -260,6 +251,106 @@ def test_it_is_saved_with_the_result(editor, tmp_path):
                           dict(preview_steps=0)])
 def test_bad_budgets_are_refused(wrong):
     with pytest.raises(ValueError, match='expected'): Config(**wrong)
+
+class Thrifty(StubEditor):
+    "Says what it does, and how it does less: a preview is a grey that tells the side of its box."
+    steps, previews = 50, False
+    def work(self, num_inference_steps=None, guidance_scale=None):
+        return (1 if self.previews else 2) * (num_inference_steps or self.steps)
+    def preview(self, num_inference_steps, count=1):
+        cheap = copy(self)
+        cheap.steps, cheap.previews, cheap.config = num_inference_steps, True, dict(preview=True)
+        return cheap
+    def fill(self, images, masks, prompt, **kwargs):
+        assert not self.previews or kwargs['num_inference_steps'] is None
+        LOG.append((self.previews, len(images)))
+        return super().fill(images, masks, prompt, **kwargs)
+
+LOG = []
+
+@pytest.fixture
+def thrifty():
+    LOG.clear()
+    return RegionEditor(stub_vit(), StubClip(), Thrifty(), public=True)
+
+def looks(previews: bool): return sum(n for p, n in LOG if p is previews)
+
+def test_many_are_previewed_and_few_painted(thrifty):
+    "A budget of 5: 20 looks of .04 and 4 edits, or as many as there are anchors."
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME)
+    boxes = len(result.table.edits)
+    assert (result.config.budget, result.config.preview_steps) == (5, 4)
+    assert looks(True) == boxes == result.table.known.sum()     # all are different here
+    painted = {e.box for e in result.table.edits if not e.preview}
+    assert looks(False) == len(painted) == result.table.previews == len(result.candidates)
+    assert result.evaluations == 4 * boxes + 100 * len(painted) <= 560
+    assert result.num_edits == boxes + len(painted)
+    assert {c.box for c in result.candidates} == painted
+    assert all(not c.edit.preview for c in result.candidates)
+
+def test_what_is_painted_are_the_best_choices(thrifty):
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', budget=3, preview_steps=4, **SOME)
+    chosen, k = result.trajectory.chosen[-1], torch.arange(4)
+    looked = thrifty(picture(61, 43), 'a rocket', 'a cat', budget=2, preview_steps=4, **SOME)
+    order = looked.table.score(looked.config)[k, chosen].argsort(descending=True)
+    best = {tuple(result.table.boxes[i, chosen[i]].tolist()) for i in order[:2].tolist()}
+    assert {c.box for c in result.candidates} >= best - {looked.box} and len(best) == 2
+
+def test_what_is_painted_stands_in_the_table_as_in_a_full_one(thrifty):
+    full = thrifty(picture(61, 43), 'a rocket', 'a cat', budget='full', **SOME)
+    assert full.config.budget is full.config.preview_steps is None
+    assert full.evaluations == 100 * len(full.table.edits) and full.table.painted.all()
+    cheap = thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME)
+    where = cheap.table.painted
+    for name in ('s_t2i', 's_i2i', 's_src'):
+        torch.testing.assert_close(getattr(cheap.table, name)[where],
+                                   getattr(full.table, name)[where])
+    for t in full.table.terms:
+        torch.testing.assert_close(cheap.table.terms[t][where], full.table.terms[t][where])
+
+def test_previews_without_a_budget_paint_every_choice(thrifty):
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', preview_steps=4, num_inference_steps=3,
+                     **SOME)        # 20 x 6 are affordable, so there is no budget
+    assert result.config.budget is None
+    chosen = result.table.index[torch.arange(4), result.trajectory.chosen[-1]]
+    assert looks(False) == len(set(chosen.tolist()))
+
+def test_a_budget_too_small_for_all_previews_searches(thrifty):
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', budget=2, preview_steps=5, **SOME)
+    assert looks(True) == 20 and looks(False) == 1
+    LOG.clear()
+    thrifty(picture(60, 43), 'a rocket', 'a cat', budget=2, preview_steps=20, **SOME)
+    assert looks(True) == 5 and looks(False) == 1
+
+def test_a_preview_that_is_no_cheaper_is_none(thrifty):
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', budget=3, preview_steps=50,
+                     num_inference_steps=4, **SOME)
+    assert looks(True) == 0 and looks(False) == 3 == len(result.table.edits)
+    assert result.evaluations == 24 and result.table.painted.eq(result.table.known).all()
+
+def test_callbacks_see_what_is_painted_only(thrifty):
+    seen = []
+    result = thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME,
+                     callback_on_step_end=lambda editor, *step: seen.append(editor.previews))
+    assert seen and not any(seen)
+
+def test_few_steps_need_no_previews(thrifty):
+    assert thrifty.config(num_inference_steps=4).budget is None
+    assert thrifty.config(num_inference_steps=50).budget == 5
+    assert thrifty.config(num_inference_steps=20, budget=3).budget == 3
+    assert RegionEditor(None, None, Thrifty()).config().budget is None
+
+def test_a_chosen_edit_without_numbers_gives_way(thrifty, monkeypatch):
+    fill = Thrifty.fill
+    def sick(self, images, *args, **kwargs):
+        made = fill(self, images, *args, **kwargs)
+        return made if self.previews else [None, *made[1:]]
+    monkeypatch.setattr(Thrifty, 'fill', sick)
+    with pytest.warns(Note, match='not a number'):
+        result = thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME)
+    assert len(result.candidates) == result.table.previews - 1
+    with pytest.raises(ValueError, match='expected of the editor pixels that are numbers'):
+        thrifty(picture(61, 43), 'a rocket', 'a cat', budget=2, preview_steps=4, **SOME)
 
 @pytest.mark.parametrize('estimator', ESTIMATORS)
 def test_every_estimator_learns_from_a_partial_table(editor, estimator, monkeypatch):

@@ -14,7 +14,7 @@ def test_the_papers_defaults():
 
 @pytest.mark.parametrize('wrong', [
     dict(num_anchors=0), dict(num_anchors=2.5), dict(num_anchors=True), dict(num_proposals=-1),
-    dict(num_anchors='8'), dict(anchors='random'), dict(roi=None),
+    dict(num_anchors='8'), dict(anchors='random'), dict(proposals='round'), dict(roi=None),
     dict(estimator='reinforce?'), dict(alpha=math.nan), dict(beta=math.inf), dict(lambda_dir=-1),
     dict(lr=0), dict(lr=None), dict(learning_steps=0),
     dict(min_size=0), dict(max_size=1.5), dict(min_size=.5, max_size=.4),

@@ -19,7 +19,7 @@ from regionedit.method.learner import learn
 from regionedit.method.regions import RegionGenerator
 from types import SimpleNamespace
 
-from regionedit.method.table import EditCache, fill_table
+from regionedit.method.table import EditCache, EditTable, fill_table
 from stubs import picture
 
 K, M = 3, 4
@@ -286,3 +286,32 @@ def test_the_surrogate_of_what_is_left_out_is_zero(case):
         found = surrogate_slopes(clip, task, replace(odd, edits=edits))
         assert found[0, 1].eq(0).all() and torch.equal(found[odd.valid], slopes[odd.valid])
         assert found.isfinite().all()
+
+
+def test_the_released_choice_is_a_draw_for_each_anchor():
+    """As gumbel_softmax(hard=True): each proposal as often as the softmax says, not the most
+    probable one; the same seed draws the same."""
+    p = torch.tensor([.5, .3, .2]).expand(2, 4000, 3)
+    drawn = ESTIMATORS['released'](seed=3).choose(p)
+    assert drawn.shape == (2, 4000)
+    assert torch.allclose(torch.bincount(drawn.flatten()) / 8000, p[0, 0], atol=.02)
+    assert torch.equal(drawn, ESTIMATORS['released'](seed=3).choose(p))
+    assert not torch.equal(drawn, ESTIMATORS['released'](seed=4).choose(p))
+    certain = torch.tensor([[[0., 1., 0.]]])
+    assert all(ESTIMATORS['released'](seed=s).choose(certain).item() == 1 for s in range(50))
+    for name in set(ESTIMATORS) - {'released'}:
+        if not ESTIMATORS[name].needs_slopes: assert (ESTIMATORS[name]().choose(p) == 0).all()
+
+
+def test_a_released_run_differs_between_anchors_that_look_alike():
+    "One network, equal features, equal losses: the argmax is one index at all anchors, a draw is not."
+    config = Config(estimator='released', learning_steps=1)
+    features, k = torch.ones(40, 3, 4, 7, 7), 40
+    boxes = torch.tensor([0, 0, 4, 4]).repeat(k, 3, 1)
+    zeros = torch.zeros(k, 3)
+    table = EditTable(boxes, torch.zeros(k, 3, dtype=torch.long), (),
+                      dict.fromkeys(('clip', 'dir', 'str'), zeros), zeros, zeros)
+    path = learn(RegionGenerator(4, 3), features, table, config)
+    assert len(set(path.chosen[-1].tolist())) == 3
+    again = learn(RegionGenerator(4, 3), features, table, config)
+    assert torch.equal(path.chosen, again.chosen)

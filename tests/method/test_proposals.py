@@ -4,7 +4,12 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from regionedit.method.regions import RegionGenerator, proposal_sizes, propose, roi_features
+from PIL import Image, ImageDraw
+from regionedit.method.attention import Attention
+from regionedit.method.config import Config
+from regionedit.method.core import box_iou, covered
+from regionedit.method.regions import (RegionGenerator, all_boxes, fit_boxes, proposal_sizes,
+                                       propose, propose_for, roi_features, stand_out, visual_words)
 
 
 def test_sizes():
@@ -153,3 +158,109 @@ def test_network_refuses_and_every_parameter_gets_a_gradient():
     network(torch.randn(5, 3, 4, 7, 7,
                         generator=torch.Generator().manual_seed(0))).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def blind(size=(128, 128), grid=(16, 16)):
+    "Features that say nothing."
+    return Attention(torch.full((1, *grid), 1 / grid[0] / grid[1]), torch.ones(4, *grid), size)
+
+
+def test_words_are_groups_of_like_cells():
+    features = torch.zeros(2, 3, 4); features[0, :, 2:] = 5; features[1, 1:, 2:] = 9
+    words = visual_words(features, 3)
+    assert words.shape == (3, 3, 4) and (words.sum(0) == 1).all()
+    groups = {frozenset(map(tuple, w.nonzero().tolist())) for w in words}
+    assert groups == {frozenset((y, x) for y in range(3) for x in range(2)),
+                      frozenset([(0, 2), (0, 3)]), frozenset((y, x) for y in (1, 2) for x in (2, 3))}
+    assert (visual_words(torch.ones(2, 3, 4)).sum(0) == 1).all()        # all alike
+
+
+def test_how_a_box_stands_out_against_loops():
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (32, 48, 3), np.uint8))
+    seen = Attention(torch.full((1, 8, 12), 1 / 96), torch.randn(
+        3, 8, 12, generator=torch.Generator().manual_seed(0)), (48, 32))
+    grid, boxes, z = stand_out(image, seen)
+    assert grid == (32, 48)
+    colours = torch.from_numpy(np.asarray(image, np.float32) / 255).movedim(2, 0)
+    features = torch.nn.functional.interpolate(
+        torch.nn.functional.normalize(seen.features, dim=0)[None], grid, mode='bilinear')[0]
+    for i in rng.integers(len(boxes), size=20):
+        x0, y0, x1, y1 = boxes[i].tolist()
+        mx, my = (max(1, round(.15 * s)) for s in (x1 - x0, y1 - y0))
+        frame = torch.zeros(grid, dtype=torch.bool)
+        frame[max(y0 - my, 0):y1 + my, max(x0 - mx, 0):x1 + mx] = True
+        frame[y0:y1, x0:x1] = False
+        value = 0
+        for words in (visual_words(colours), visual_words(features)):
+            h, g = words[:, y0:y1, x0:x1].mean((1, 2)), words[:, frame].mean(1)
+            value += ((h - g)**2 / (h + g).clamp(min=1e-6)).sum().item()
+        assert abs(value * ((x1 - x0) * (y1 - y0))**.2 - z[i]) < 1e-4
+
+
+@pytest.mark.parametrize('truth', [(40, 60, 80, 80), (8, 20, 44, 68), (64, 64, 120, 120)])
+def test_the_box_of_a_plain_thing_is_found(truth):
+    image = Image.new('RGB', (128, 128), 'white')
+    ImageDraw.Draw(image).rectangle((*truth[:2], truth[2] - 1, truth[3] - 1), fill='navy')
+    at = torch.tensor([[truth[0] + 9., truth[1] + 9.], [125., 3.]])
+    boxes = fit_boxes(image, blind(), at)
+    assert max(box_iou(b, truth) for b in boxes[0].tolist()) > .85
+    centred = propose(at, proposal_sizes(), image.size)[0].tolist()
+    assert max(box_iou(b, truth) for b in centred) < .8, 'which squares about this anchor miss'
+
+
+def test_fitted_boxes_differ_hold_their_anchor_and_grow():
+    rng = np.random.default_rng(0)
+    for size, grid in (((128, 128), (16, 16)), ((160, 100), (16, 26)), ((60, 120), (32, 16))):
+        image = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8))
+        seen = Attention(torch.rand(1, *grid, generator=torch.Generator().manual_seed(1)),
+                         torch.randn(6, *grid, generator=torch.Generator().manual_seed(2)), size)
+        anchors = torch.from_numpy(rng.random((8, 2)) * size).float()
+        boxes = fit_boxes(image, seen, anchors)
+        assert boxes.shape == (8, 7, 4) and torch.equal(boxes, fit_boxes(image, seen, anchors))
+        x0, y0, x1, y1 = boxes.unbind(-1)
+        assert ((0 <= x0) & (x0 < x1) & (x1 <= size[0]) & (0 <= y0) & (y0 < y1)
+                & (y1 <= size[1])).all()
+        x, y = anchors[:, None].unbind(-1)
+        assert ((x0 - 1 <= x) & (x <= x1 + 1) & (y0 - 1 <= y) & (y <= y1 + 1)).all()
+        area = (x1 - x0) * (y1 - y0)
+        assert (area.diff(dim=1) >= 0).all()
+        flat = list({tuple(b) for b in boxes.flatten(0, 1).tolist()})
+        assert len(flat) > 40
+        assert max(box_iou(a, b) for i, a in enumerate(flat) for b in flat[:i]) < .85
+
+
+@pytest.mark.parametrize('size', [(1, 1), (3, 2), (5, 40), (400, 30)])
+def test_fitted_boxes_of_tiny_and_long_pictures(size):
+    image = Image.new('RGB', size, 'teal')
+    boxes = fit_boxes(image, blind(size, (4, 8)), torch.tensor([[.5, .5], [size[0] - .5, size[1] - .5]]))
+    low, high = boxes[..., :2], boxes[..., 2:]
+    assert boxes.shape == (2, 7, 4) and (low >= 0).all() and (low < high).all()
+    assert (high <= torch.tensor(size)).all()
+
+
+def test_more_boxes_than_there_are():
+    image, seen = Image.new('RGB', (64, 64)), blind((64, 64))
+    boxes = fit_boxes(image, seen, torch.tensor([[1., 1.]]), 64)
+    assert boxes.shape == (1, 64, 4) and 1 < len({tuple(b) for b in boxes[0].tolist()}) < 64
+
+
+def test_every_box_lies_on_the_grid():
+    boxes = all_boxes((32, 40))
+    assert len({tuple(b) for b in boxes.tolist()}) == len(boxes) > 20_000
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= torch.tensor([40, 32])).all()
+    w, h = (boxes[:, 2:] - boxes[:, :2]).T
+    assert min(w.min(), h.min()) == 5 and max(w.max(), h.max()) == 29
+
+
+def test_proposals_by_name():
+    image, seen, at = Image.new('RGB', (128, 128)), blind(), torch.tensor([[30., 40.]])
+    assert torch.equal(propose_for(image, seen, at, Config(proposals='fitted', num_proposals=3)),
+                       fit_boxes(image, seen, at, 3))
+    assert torch.equal(propose_for(image, seen, at, Config(proposals='centred', min_size=.3, max_size=.5)),
+                       propose(at, proposal_sizes(7, .3, .5), image.size))
+
+
+def test_covered():
+    assert covered((0, 0, 10, 10), (5, 5, 15, 15)) == .25 and covered((0, 0, 4, 4), (4, 0, 8, 4)) == 0
+    assert covered((0, 0, 9, 9), (2, 3, 4, 5)) == 1

@@ -33,3 +33,19 @@ def test_order_is_best_first_and_stable():
 def test_not_a_number_is_refused():
     with pytest.raises(ValueError, match='expected a number for each candidate'):
         rank(torch.tensor([.1, float('nan')]))
+
+
+def test_ranking_with_the_losses_that_the_score_leaves_out():
+    "Two edits: the score prefers the first, which misses direction and structure."
+    from regionedit.method.config import Config
+    from regionedit.method.table import EditTable
+    one = lambda a, b: torch.tensor([[a], [b]])
+    table = EditTable(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.long), (),
+                      dict(clip=one(.7, .72), dir=one(.9, .5), str=one(.4, .1)),
+                      one(.3, .28), one(.9, .8), s_src=one(.2, .1))
+    paper, every = Config(), Config(ranking='all', lambda_dir=2., lambda_str=3., lambda_clip=9.)
+    assert torch.equal(table.score(paper), 2 * table.s_t2i + table.s_i2i + 2 * table.s_src)
+    torch.testing.assert_close(table.score(every), table.score(paper) - 2 * table.terms['dir']
+                               - 3 * table.terms['str'])
+    assert rank(table.score(paper)[:, 0]).tolist() == [0, 1]
+    assert rank(table.score(every)[:, 0]).tolist() == [1, 0]

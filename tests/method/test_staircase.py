@@ -22,8 +22,8 @@ class Looking(StubEditor):
 @pytest.mark.parametrize('options, way',
                          [({}, ['fill_table', 'edit', 'paint']),
                           (dict(budget=3), ['fill_within', 'edit', 'paint']),
-                                          (dict(budget=3, preview_steps=1, search='random'),
-                                           ['fill_within', 'edit', 'paint'])])
+                          (dict(budget=3, preview_steps=1, search='random'),
+                           ['paint_chosen', 'edit', 'paint'])])
 def test_four_calls_from_run_to_the_editors_fill(options, way):
     editor = RegionEditor(stub_vit(), StubClip(), Looking())
     editor(picture(60, 40), 'a rocket', 'a cat', num_anchors=2, num_proposals=2, learning_steps=2,

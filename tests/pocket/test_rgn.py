@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.method.amortised import Sight, TextRegionNetwork
+from regionedit.method.amortised import Sight, TextRegionNetwork, moves_between
+from regionedit.method.attention import Attention
 from regionedit.method.config import Config, Task
 from regionedit.pocket import rgn
-from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, oracle_edits, outcome, prepare, rules, texts_for, wanted
+from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, lowest_near, sample_boxes, oracle_edits, outcome, prepare, rules, texts_for, wanted
 from regionedit.pocket.scenes import Layout, Object, draw_scene, render
 from regionedit.pocket.sprites import CONCEPTS, STYLES, sprite
 from regionedit.method.table import EditTable, table_of, measure, seen_in
@@ -97,7 +98,7 @@ def test_rules_and_outcome_by_hand():
     boxes = torch.tensor([[[0, 0, 4, 4], [0, 0, 8, 8], [0, 0, 12, 12]], [[20, 20, 24, 24], [18, 18, 26, 26], [16, 16, 28, 28]]])
     terms = dict(clip=torch.tensor([[.3, .2, .9], [.4, .1, .3]]), dir=torch.zeros(2, 3), str=torch.zeros(2, 3))
     table = EditTable(boxes, torch.arange(6).view(2, 3), (), terms, torch.tensor([[.1, .2, .3], [.1, .25, .2]]), torch.full((2, 3), .5), s_src=torch.tensor([[.1, .2, .3], [.1, .2, .1]]))
-    trial = Trial((18, 18, 26, 26), table, torch.tensor([[0., 5., 0.], [0., 0., 1.]]))
+    trial = Trial((18, 18, 26, 26), table, torch.tensor([[0., 5., 0.], [0., 0., 1.]]), table)
     found = {name: (a.tolist(), j.tolist()) for name, (a, j) in rules(trial).items()}
     assert found['full table'] == ([0, 1], [1, 1]) and found['amortised, 1 edit'] == ([0], [1]) and found['amortised'] == ([0, 1], [1, 2]) == found['amortised, 2 edits']
     assert found['crop similarity, 1 edit'] == ([0], [2]) and found['middle box, first anchor'] == ([0], [1])
@@ -105,3 +106,32 @@ def test_rules_and_outcome_by_hand():
     mean = (.9 + 1.3 + 1.7 + .9 + 1.4 + 1.1) / 6
     assert full == pytest.approx(dict(of_best=1.4 / 1.7, of_full=1, above_mean=(1.4 - mean) / (1.7 - mean), on_named=1, iou=1, edits=2))
     assert outcome(trial, *rules(trial)['amortised, 1 edit'])['on_named'] == 0
+    moved_there = replace(trial, own=replace(table, boxes=boxes + 14))
+    assert outcome(moved_there, *rules(trial)['amortised, 1 edit'], own=True)['on_named'] == 1
+
+def test_it_learns_to_move_to_the_lowest_loss():
+    "The box that should be taken lies where the place says; after learning the moves lead there."
+    torch.manual_seed(0)
+    network, recipe = TextRegionNetwork(8, 16, width=32, layers=1, heads=2, moves=True), RgnRecipe(floor=.1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=.003)
+    def batch(n, seed):
+        low = torch.rand(n, 8, 2, generator=torch.Generator().manual_seed(seed)) * .2
+        boxes = torch.cat([low, low + .4], -1)
+        boxes[:, 0] = torch.tensor([.1, .1, .5, .5])        # the best one, always
+        unit = torch.nn.functional.normalize(numbers(n, 16, seed=seed), dim=-1)
+        return dict(vit=numbers(n, 8, 8, seed=seed), clip=unit[:, None].expand(-1, 8, -1), place=torch.cat([boxes, boxes[..., :1]], -1) * 4, picture=unit, prompt=unit, source=unit,
+                    boxes=boxes, losses=torch.cat([torch.zeros(n, 1), torch.ones(n, 7)], 1))
+    for step in range(126):
+        loss = recipe.loss(network, batch(32, 10 * step), 0.)
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+    fresh = batch(64, 10_000)
+    moves, wanted = network.look(**{k: fresh[k] for k in Sight._fields})[1], moves_between(fresh['boxes'], lowest_near(fresh['boxes'], fresh['losses']))
+    assert (moves - wanted).abs().mean() < .5 * wanted.abs().mean()
+
+def test_boxes_of_the_training_are_those_of_the_method():
+    scene = draw_scene(2_000_003, num_objects=1)
+    seen = Attention(torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0)), numbers(8, 16, 16), (128, 128))
+    drawn = [sample_boxes(np.random.default_rng(s), scene.image, seen) for s in range(12)]
+    assert all(b.shape == (4, 4, 4) and (b[..., :2] < b[..., 2:]).all() and (b >= 0).all() and (b <= 128).all() for b in drawn)
+    square = [((b[..., 2] - b[..., 0]) == (b[..., 3] - b[..., 1])).float().mean().item() for b in drawn]
+    assert min(square) < .4 < .6 < max(square), 'fitted ones and squares'

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from regionedit.study.analysis import cluster_bootstrap, effective, holm, main, preferences, wilson
+from regionedit.study.analysis import analyse, cluster_bootstrap, effective, holm, preferences, wilson
 from regionedit.study.answers import Session, attentive, keep_attentive, read_answers
 from regionedit.study.bradley_terry import bradley_terry, strengths_of, win_matrix
 from regionedit.study.plan import SPOILED, Design, deal, schedule
@@ -274,7 +274,7 @@ def test_the_table_counts_first_answers_only():
 
 def test_the_table_is_exported(tmp_path, study, capsys):
     for choose in ('left', 'right'): run(Session(study), lambda t: choose if SPOILED not in (t.left, t.right) else 'left' if t.right == SPOILED else 'right')
-    main([str(study.folder), '--csv', str(tmp_path/'t.csv')])
+    analyse([str(study.folder), '--csv', str(tmp_path/'t.csv')])
     wins = sum(r[r['answer']] == 'secretive' for r in read_answers(study) if r['kind'] == 'pair')
     assert '2 of 2 participants' in (said := capsys.readouterr().out) and f'secretive over other: {wins / 6:.1%} of 6 answers' in said
     with open(tmp_path/'t.csv') as f: row, = csv.DictReader(f)

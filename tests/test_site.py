@@ -1,0 +1,392 @@
+"The site's builder and its checks: each check must find its fault, in a small broken page."
+import ast, importlib.util, json, shutil, sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT/'tools'))
+pytest.importorskip('nbdev')
+import pages, readme, site_check, try_it       # noqa: E402
+
+COLAB = 'https://colab.research.google.com/github/x/y/blob/main/nbs/course/00_a.ipynb'
+TITLE = '# A\n\n> About a'
+
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT/'tools'/f'{name}.py')
+    module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
+    return module
+
+def text(source: str) -> dict: return dict(cell_type='markdown', source=source, metadata={})
+
+def code(source: str, *outputs) -> dict:
+    return dict(cell_type='code', source=source, metadata={}, outputs=list(outputs))
+
+def output(**data) -> dict:
+    return dict(output_type='display_data', metadata={},
+                data={k.replace('_', '/'): v for k, v in data.items()})
+
+def written(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding='utf8')
+    return path
+
+def html(path: Path, body: str, head: str = '<meta name="description" content="d">') -> Path:
+    return written(path, f'<!doctype html><html><head>{head}</head>'
+                         f'<body><main>{body}</main></body></html>')
+
+def pair(folder: Path, body: str, *cells, name='course/00_a.ipynb') -> tuple:
+    "A built page and its notebook."
+    cells = [text(c) if isinstance(c, str) else c for c in (TITLE, *cells)]
+    path = written(folder/'nbs'/name, json.dumps(dict(cells=cells)))
+    source = site_check.Source(path, folder/'nbs')
+    return site_check.Built(html(folder/'docs'/source.page, body), folder/'docs'), source
+
+# ---- what a page must hold
+
+def test_a_paragraph_that_is_not_on_the_page(tmp_path):
+    words = 'You say *what* is in a [picture](b.ipynb), `x_1`\nand 1 < 2.'
+    shown = ('<p>You say <em>what</em> is in a <a href="b.html">picture</a>, <code>x_1</code> '
+             'and 1 &lt; 2.</p>')
+    assert site_check.missing_words(*pair(tmp_path, shown, words)) == []
+    fault, = site_check.missing_words(*pair(tmp_path, '<p>Next.</p>', words, 'Next.'))
+    assert '1 paragraphs are missing' in fault and 'You say' in fault
+
+def test_words_in_the_title_cell_are_asked_for_too(tmp_path):
+    "nbdev drops them: that is how the first paragraphs of all pages were lost."
+    page, source = pair(tmp_path, '')
+    source.texts[0] += '\n\nYou say what.'
+    assert 'You say what' in site_check.missing_words(page, source)[0]
+
+def test_words_that_only_the_navigation_shows_do_not_count(tmp_path):
+    page, source = pair(tmp_path, '', 'Losses')
+    written(page.path, '<nav>Losses</nav><main></main>')
+    assert site_check.missing_words(site_check.Built(page.path, tmp_path/'docs'), source)
+
+@pytest.mark.parametrize('markdown, letters', [
+    ('1. one', 'one'), ('![alt](a.png)', ''), ('```python\nx = 1\n```', 'x1'),
+    ('`<details>`', 'details'), ('<details>a</details>', 'a'), ('a &amp; b<!-- c -->', 'ab'),
+    ('## H {#id .class}', 'H'), ('[a](b "c") d', 'ad')])
+def test_as_read(markdown, letters): assert site_check.as_read(markdown) == letters
+
+def test_the_colab_link(tmp_path):
+    cell, check = f'[Open in Colab]({COLAB})', site_check.missing_colab
+    assert check(*pair(tmp_path, f'<a href="{COLAB}">Open in Colab</a>', cell)) == []
+    assert 'is missing' in check(*pair(tmp_path, 'Open in Colab', cell))[0]
+    assert 'without a Colab link' in check(*pair(tmp_path, ''))[0]
+    assert check(*pair(tmp_path, '', name='api/a.ipynb')) == []
+
+PNG = 'iVBORw0KGgo' + 'A' * 500
+
+@pytest.mark.parametrize('made, shown', [
+    (dict(output_type='stream', text=['0.5 of ', '8\n']), '<pre>0.5 of 8</pre>'),
+    (output(image_png=PNG, text_plain='<Figure>'), f'<img src="data:image/png;base64,{PNG}">'),
+    (output(text_html='<b>so</b><script>x()</script>', text_plain='HTML'), '<b>so</b>'),
+    (output(text_markdown='| a |\n|---|\n| 1 |'), '<table><tr><th>a<tr><td>1</table>'),
+    (output(text_plain='tensor(1)'), '<pre>tensor(1)</pre>')])
+def test_an_output_that_is_not_on_the_page(tmp_path, made, shown):
+    check = site_check.missing_outputs
+    assert check(*pair(tmp_path, shown, code('f(x)', made))) == []
+    fault, = check(*pair(tmp_path, '', code('f(x)', made)))
+    assert '1 outputs are missing' in fault and 'f(x)' in fault
+    for mark in ('#| hide', '#| output: false', '#| include: false'):
+        assert check(*pair(tmp_path, '', code(f'{mark}\nf(x)', made))) == []
+
+MODULE = '''#| export
+@patch
+def run(self: A): pass
+class B:
+    def m(self): pass
+    def _n(self): pass
+    def __call__(self): pass
+def _g(): pass'''
+
+def test_a_name_without_its_signature(tmp_path):
+    def shown(*names):
+        return ''.join(f'<h3>{n}</h3><pre>{kind} {n.split(".")[-1]}(\n    x\n):</pre>'
+                       for kind, n in names)
+    names = [('def', 'A.run'), ('class', 'B'), ('def', 'B.m'), ('def', 'B.__call__')]
+    check, module = site_check.missing_signatures, code(MODULE)
+    assert check(*pair(tmp_path, shown(*names), module)) == []
+    lost = check(*pair(tmp_path, shown(*names[:2]) + '<h3>B.m</h3><p>only words</p>', module))
+    assert [f.split()[-1] for f in lost] == ['B.m', 'B.__call__']
+
+def test_pictures_and_pages_without_words(tmp_path):
+    body = '<img src="x.png"><img src="y.png" alt=" "><img src="z.png" alt="A cat">'
+    found = site_check.mute(site_check.Built(html(tmp_path/'a.html', body, head=''), tmp_path))
+    assert len(found) == 2 and '2 pictures without words' in found[0]
+    assert 'no description' in found[1]
+
+# ---- the site as a whole
+
+def built(docs: Path) -> list:
+    return [site_check.Built(p, docs) for p in sorted(docs.rglob('*.html'))]
+
+def test_dead_links(tmp_path):
+    html(tmp_path/'sub'/'b.html', '<h2 id="there">B</h2>')
+    html(tmp_path/'a.html', '<a href="sub/b.html#there">1</a><a href="#here" id="here">2</a>'
+                            '<a href="https://x.org/y">3</a>')
+    assert site_check.dead_links(built(tmp_path)) == []
+    html(tmp_path/'a.html', '<a href="sub/c.html">1</a><a href="sub/b.html#gone">2</a>'
+                            '<script src="no.js"></script>')
+    assert [f.split(': ')[1] for f in site_check.dead_links(built(tmp_path))] == [
+        'sub/c.html leads nowhere', 'sub/b.html#gone leads to no place on that page',
+        'no.js leads nowhere']
+
+@pytest.mark.parametrize('body', [
+    '<script src="https://cdn.org/x.js"></script>',
+    '<link rel="stylesheet" href="//cdn.org/x.css">',
+    '<img alt="a" src="http://x.org/a.svg">',
+    '<style>@import url("https://fonts.org/a");</style>',
+    '<script type="module">import {a} from "https://cdn.org/a.mjs";</script>',
+    '<script>fetch("https://x.org/data")</script>',
+    '<iframe src="https://x.org"></iframe>'])
+def test_what_another_host_would_be_asked_for(tmp_path, body):
+    html(tmp_path/'a.html', body)
+    assert len(site_check.other_hosts(built(tmp_path), tmp_path)) == 1
+
+def test_styles_are_read_too_and_links_are_no_requests(tmp_path):
+    html(tmp_path/'a.html', '<a href="https://arxiv.org">paper</a>'
+                            '<svg xmlns="http://www.w3.org/2000/svg"></svg>')
+    assert site_check.other_hosts(built(tmp_path), tmp_path) == []
+    written(tmp_path/'s.css', 'a { background: url(https://x.org/a.png) }')
+    assert site_check.other_hosts(built(tmp_path), tmp_path) == [
+        's.css: fetched from another host: https://x.org/a.png']
+
+X, Y = 'a/0_x.ipynb', 'a/1_y.ipynb'
+
+def bar(*contents): return dict(website=dict(sidebar=dict(contents=[*contents])))
+
+@pytest.mark.parametrize('contents, fault', [
+    (['i.ipynb', dict(contents=[X, Y])], None),
+    (['i.ipynb', dict(contents=[Y, X])], 'order of their numbers'),
+    ([X, 'i.ipynb', Y], 'do not stand together'), (['i.ipynb', 'i.ipynb', X, Y], '2 times'),
+    ([X, Y], '0 times'), (['i.ipynb', X, Y, 'z.ipynb'], 'no page z')])
+def test_reading_order(contents, fault):
+    found = site_check.reading_order(bar(*contents), ['i.ipynb', X, Y])
+    assert found == [] if fault is None else len(found) == 1 and fault in found[0]
+
+def test_the_sidebar_of_a_page_and_the_search(tmp_path):
+    links = ''.join(f'<a class="sidebar-link" href="{h}">.</a>' for h in ('../i.html', 'x.html'))
+    config = bar('i.ipynb', dict(contents=[X]))
+    html(tmp_path/'a'/'x.html', links)
+    assert site_check.sidebar(built(tmp_path), tmp_path, config) == []
+    html(tmp_path/'a'/'x.html', links.replace('x.html', 'y.html'))
+    assert len(site_check.sidebar(built(tmp_path), tmp_path, config)) == 1
+    written(tmp_path/'search.json', json.dumps([dict(href='i.html#a')]))
+    assert site_check.searchable(built(tmp_path), tmp_path) == [
+        'a/x.html: the search does not know it']
+
+def menu(scenes: int, prompts=('p', 'q')) -> list:
+    return [dict(source=f's{n}', prompts=prompts, painters=try_it.PAINTERS, caption='A scene',
+                 picture='data:,') for n in range(scenes)]
+
+def test_a_page_that_offers_too_little(tmp_path):
+    assert 'expected 12 with' in site_check.try_it(tmp_path)[0]
+    written(tmp_path/'try'/'menu.json', json.dumps(menu(12)))
+    lost = site_check.try_it(tmp_path)
+    assert len(lost) == 48
+    for fault in lost: written(tmp_path/'try'/fault.split()[1], '{}')
+    assert site_check.try_it(tmp_path) == []
+    written(tmp_path/'try'/'menu.json', json.dumps(menu(12, prompts=['p'])))
+    assert 'expected 12 with' in site_check.try_it(tmp_path)[0]
+
+# ---- in a browser
+
+needs_chromium = pytest.mark.skipif(
+    not (shutil.which('chromium') and importlib.util.find_spec('playwright')),
+    reason='needs Chromium and playwright')
+
+@pytest.mark.slow
+@needs_chromium
+def test_code_that_is_cut_wide_pages_requests_and_a_dumb_search(tmp_path):
+    long = 'x = ' + 'a_name + ' * 40
+    html(tmp_path/'good.html', f'<pre style="white-space: pre-wrap"><code>{long}</code></pre>')
+    html(tmp_path/'cut.html', f'<pre style="overflow-x: auto"><code>{long}</code></pre>')
+    html(tmp_path/'wide.html', '<div style="width: 1300px">x</div>')
+    html(tmp_path/'asks.html', '<img alt="a" src="https://elsewhere.invalid/a.png">'
+                               '<script>no_such()</script>')
+    html(tmp_path/'index.html', '<input type="search">')
+    look = lambda tab, name: site_check.fits(tab, name, widths=(1200,))
+    search = lambda tab, name: site_check.finds(tab, name, wait=300)
+    names = ['good.html', 'cut.html', 'wide.html', 'asks.html']
+    found = site_check.browse(tmp_path, (look, names), (search, ['index.html']))
+    expected = [('cut', '1 blocks of code are cut'), ('wide', 'px wider than a window of 1200 px'),
+                ('asks', 'script error'), ('asks', 'asks https://elsewhere.invalid'),
+                ('index', 'the search finds nothing')]
+    assert len(found) == len(expected)
+    for name, fault in expected:
+        assert any(f.startswith(f'{name}.html: ') and fault in f for f in found)
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_page_that_fetches_its_edits(tmp_path):
+    "An edit, another painter; what is said where an edit or all are missing; the keys."
+    from regionedit.explorer.bundle import make_bundle
+    from regionedit.explorer.page import asset
+    from stubs import stub_result
+    made = shutil.ignore_patterns('*.json', 'explorer.*')
+    shutil.copytree(ROOT/'nbs'/'try', tmp_path/'try', ignore=made)
+    for name in ('explorer.js', 'explorer.css'): written(tmp_path/'try'/name, asset(name))
+    html(tmp_path/'try_it.html', '<div id="try-it"></div>'
+                                 '<script type="module" src="try/try.js"></script>')
+    def says(tab, words):
+        tab.wait_for_function('w => document.querySelector("#try-it").innerText.includes(w)',
+                              arg=words)
+    def nothing(tab, name): return says(tab, 'python tools/try_it.py') or []
+    def walks(tab, name):
+        faults = site_check.plays(tab, name)
+        tab.locator('.try-prompt label').nth(1).click()
+        says(tab, 'could not be fetched (00-1-pocket-maskgit.json: 404)')
+        tab.locator('.try-scene input').nth(0).press('ArrowRight')
+        tab.wait_for_function('location.hash === "#1-0-1" '
+                              '&& document.activeElement.type === "radio"')
+        return faults
+    assert site_check.browse(tmp_path, (nothing, ['try_it.html'])) == []
+    assert 'no edit is shown' in site_check.browse(
+        tmp_path, (lambda *a: site_check.plays(*a, wait=300), ['try_it.html']))[0]
+    written(tmp_path/'try'/'menu.json', json.dumps(menu(2)))
+    for painter in try_it.PAINTERS:
+        written(tmp_path/'try'/f'00-0-{painter}.json', json.dumps(make_bundle(stub_result())))
+    assert site_check.browse(tmp_path, (walks, ['try_it.html'])) == []
+
+# ---- what the builder adds
+
+def through(step, *cells) -> list:
+    "The cells after a step."
+    from execnb.nbio import dict2nb
+    nb = dict2nb(dict(cells=list(cells)))
+    nb.path_ = 'nbs/api/method/10_table.ipynb'
+    step = step(nb)
+    if hasattr(step, 'begin'): step.begin()
+    for c in nb.cells: step.cell(c)
+    return nb.cells
+
+def test_public_names():
+    assert pages.public_names(MODULE) == ['A.run', 'B', 'B.m', 'B.__call__']
+
+def test_the_names_that_are_counted_are_those_of_the_modules():
+    nbs, package = ROOT/'nbs', ROOT/'regionedit'
+    modules = [p for p in package.rglob('*.py') if p.name not in ('__init__.py', '_modidx.py')]
+    defined = {n for p in modules for n in pages.public_names(site_check.read(p))}
+    counted = {n for p in nbs.rglob('*.ipynb') for n in site_check.Source(p, nbs).names()}
+    assert counted == defined
+    assert {'RegionEditor.from_pretrained', 'RegionEditor.__call__', 'EditResult'} <= counted
+
+def assigned_later(source: str) -> list:
+    "Names that join a class from outside it, `A.m = _m`: the reference would not show them."
+    body = ast.parse(source).body
+    classes = {n.name for n in body if isinstance(n, ast.ClassDef)}
+    classes |= {a.asname or a.name for n in body if isinstance(n, ast.ImportFrom) for a in n.names}
+    return [ast.unparse(t) for n in body if isinstance(n, ast.Assign) for t in n.targets
+            if isinstance(t, ast.Attribute) and ast.unparse(t.value) in classes]
+
+def test_methods_join_their_class_by_patch():
+    assert assigned_later('class A: pass\nA.m = lambda self: 1\nx = 1') == ['A.m']
+    later = {'pocket/clip.py'}      # rewritten on another branch: empty this at merge
+    package = ROOT/'regionedit'
+    found = {p.relative_to(package).as_posix() for p in package.rglob('*.py')
+             if assigned_later(site_check.read(p))}
+    assert found <= later
+
+def test_methods_stand_after_their_class():
+    from nbdev.process import NBProcessor
+    from execnb.nbio import dict2nb
+    module = MODULE + '\nclass C:\n    @cached_property\n    def p(self): pass'
+    nb = dict2nb(dict(cells=[code(module)], nbformat=4, metadata={}))
+    NBProcessor(nb=nb, procs=[pages.add_show_docs, pages.Methods]).process()
+    assert [c.source for c in nb.cells[1:]] == [
+        "show_doc(A.run, name='A.run', title_level=3)", 'show_doc(B)',
+        "show_doc(B.m, name='B.m', title_level=4)",
+        r"show_doc(B.__call__, name='B.\\_\\_call\\_\\_', title_level=4)", 'show_doc(C)',
+        "show_doc(C.p.func, name='C.p', title_level=4)"]
+
+def test_words_for_a_picture():
+    png = output(image_png='x', text_plain='<Figure>')
+    edit = output(image_png='x', text_plain="EditResult(prompt='a \"hat\"', source='a cat', ")
+    cells = through(pages.Pictures, text('## Heads\n\nFirst. Where [one](a.ipynb) `head` looks:'),
+                    code('plot()', png), code('#| fig-alt: "own"\nplot()', png),
+                    code('result', edit), code('print()'), text('## Next'), code('plot()', png))
+    assert [c.source.splitlines()[0] for c in cells if c.cell_type == 'code'] == [
+        '#| fig-alt: "Heads: Where one head looks"', '#| fig-alt: "own"',
+        '#| fig-alt: "Edit of a cat into a \\"hat\\": picture, boxes that were left, edit"',
+        'print()', '#| fig-alt: "Next"']
+
+@pytest.mark.parametrize('said, last', [
+    ('A.\n\nB. *C*?', 'C?'), ('A.\n\n## B', ''), ('', ''),
+    ('A\n\n[Open in Colab](https://colab.research.x)', '')])
+def test_last_sentence(said, last): assert pages.last_sentence(said) == last
+
+def test_classes_are_no_functions_and_words_are_set_alike():
+    said = output(text_markdown='### Task\n\n```python\ndef Task(\n    a\n):\n```\n\n'
+                                '*One line*\nand another.')
+    c, = through(pages.Signatures, code('#| echo: false\nshow_doc(Task)', said))
+    assert c.outputs[0]['data']['text/markdown'] == (
+        '### Task\n\n```python\nclass Task(\n    a\n):\n```\n\n*One line\nand another.*')
+
+def test_plain_words_are_linked_in_their_own_room_only():
+    def link(room, name): return f'[`{name}`](https://h.io/r/api/{room}/run.html#{name})'
+    words = [link('batch', 'known'), link('batch', 'run_batch'), link('method', 'known'),
+             link('method', '_')]
+    c, = through(pages.Links, text(' '.join(words)))
+    assert c.source == f'`known` {words[1]} {words[2]} `_`'
+
+def test_pages_get_the_names_that_links_expect(tmp_path, monkeypatch):
+    site = tool('site')
+    docs = tmp_path/'_docs'
+    monkeypatch.setattr(site, 'TOOLS', tmp_path)
+    written(tmp_path/'katex'/'katex.min.js', '')
+    html(docs/'api'/'00_a.html', '<a href="00_a.html#x">1</a>'
+         f'<a href="https://h.io/r/api/b.html">2</a><script src="{site.KATEX}/katex.min.js">'
+         '</script><div class="sd-table"><table></table></div>')
+    html(docs/'api'/'01_b.html', '')
+    written(docs/'search.json', '[{"href": "api/00_a.html#x"}]')
+    written(docs/'sitemap.xml', '<loc>https://h.io/r/api/00_a.html</loc>')
+    written(docs/'s.css', '@import url(https://fonts.googleapis.com/css2?a=b;c);a{}')
+    site.at_home(docs, {'api/00_a.html': 'api/a.html', 'api/01_b.html': 'api/b.html'},
+                 'https://h.io/r/')
+    page = site_check.read(docs/'api'/'a.html')
+    for part in ('href="a.html#x"', 'href="../api/b.html"', '"../site_libs/katex/katex.min.js"',
+                 'tabindex="0"'):       # a table that scrolls is reached by keys too
+        assert part in page
+    assert site_check.read(docs/'search.json') == '[{"href": "api/a.html#x"}]'
+    assert site_check.read(docs/'sitemap.xml') == '<loc>https://h.io/r/api/a.html</loc>'
+    assert site_check.read(docs/'s.css') == 'a{}'
+
+# ---- front page and "Try it"
+
+def test_the_readme_is_the_front_page():
+    front = json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf8'))
+    assert site_check.read(ROOT/'README.md') == readme.readme(front), 'run python tools/readme.py'
+
+def test_readme_by_hand():
+    cells = [text('# T\n\n> d'), code('x\n# README: ![a](b.png)\ny'),
+             text('[a](c/d.ipynb#e) [f](https://g.h/i.ipynb)'), code('z')]
+    assert readme.readme(dict(cells=cells)) == (
+        '# T\n\n![a](b.png)\n\n[a](nbs/c/d.ipynb#e) [f](https://g.h/i.ipynb)\n')
+
+def test_twelve_scenes_with_two_prompts_each():
+    scenes = [try_it.scene(n) for n in range(try_it.SCENES)]
+    assert len(scenes) >= 12 and len(try_it.PAINTERS) == 2
+    for n, (drawn, source, prompts) in enumerate(scenes):
+        assert len(drawn.objects) == 1 + n % 2 and len({source, *prompts}) == 3
+    assert len({drawn.caption for drawn, _, _ in scenes}) == len(scenes)
+
+def test_what_is_there_is_kept(tmp_path, monkeypatch):
+    import regionedit
+    from stubs import stub_result
+    asked = []
+    class Editor:
+        @classmethod
+        def from_pretrained(cls, name): return cls()
+        def __call__(self, image, **more): asked.append(more['prompt']); return stub_result()
+    monkeypatch.setattr(regionedit, 'RegionEditor', Editor)
+    monkeypatch.setattr(try_it, 'bundle_of', lambda result, *_: dict(prompt=result.prompt))
+    for _ in range(2): try_it.make(tmp_path, 1)
+    assert len(asked) == 4 and len([*tmp_path.glob('0*.json')]) == 4
+    offered, = json.loads(site_check.read(tmp_path/'menu.json'))
+    assert offered['painters'] == [*try_it.PAINTERS] and len(offered['prompts']) == 2
+    assert 'export function mount' in site_check.read(tmp_path/'explorer.js')
+    monkeypatch.setattr(try_it, 'weights', lambda: 'others')
+    try_it.make(tmp_path, 1)
+    assert len(asked) == 8, 'other weights, other edits'

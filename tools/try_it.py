@@ -1,0 +1,90 @@
+"""Make the edits of the page "Try it": python tools/try_it.py [--scenes N] [--fresh]
+
+Twelve scenes that no model was trained on (the first twelve, not the best), two prompts each, both
+painters: 48 bundles in nbs/try, which the page loads one at a time. They are made and not stored,
+so that they are always those of the models in this tree and the repository does not grow by 20 MB
+with every new model. What is there already and comes from the same weights is kept, so an
+interrupted run goes on. --fresh makes all anew, after a change of code.
+"""
+import argparse, hashlib, json, re, sys, tempfile, time
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT, SCENES, PAINTERS = ROOT/'nbs'/'try', 12, ('pocket', 'pocket-maskgit')
+OTHERS = ('rloo', 'gumbel')     # estimators beside the default, for the view of learning
+
+def scene(n: int) -> tuple:
+    "Scene n of the page: the drawn scene, the phrase for its first thing, two prompts."
+    from regionedit.pocket.judge import another
+    from regionedit.pocket.scenes import SEEDS, article, draw_scene
+    seed = SEEDS['bench'][n]
+    drawn = draw_scene(seed, num_objects=1 + n % 2)
+    name, wanted = drawn.objects[0].name, []
+    for turn in range(99):
+        other = another(seed + turn, name)
+        if other not in wanted: wanted.append(other)
+        if len(wanted) == 2: break
+    return drawn, article(name), [article(w) for w in wanted]
+
+def weights() -> str:
+    "A digest of all bundled weights."
+    found = hashlib.sha256()
+    models = ROOT/'regionedit'/'pocket'/'models'
+    for file in sorted(models.rglob('*.safetensors')): found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+def bundle_of(result, editor, truth) -> dict:
+    "What the page of a result shows, with the models' own words."
+    try: from regionedit.explorer.record import learn_again
+    except ImportError: from regionedit.widgets.learning import learn_again     # until it has moved
+    runs = {name: learn_again(result, name, editor.vit, editor.clip) for name in OTHERS}
+    with tempfile.TemporaryDirectory() as folder:
+        page = result.to_html(Path(folder)/'edit.html', editor=editor, runs=runs, truth=truth)
+        text = page.read_text(encoding='utf8')
+    return json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text)[1])
+
+def write(path: Path, text: str):
+    partial = path.with_suffix('.partial')
+    partial.write_text(text, encoding='utf8')
+    partial.replace(path)
+
+def is_there(file: Path, key: str) -> bool:
+    return file.exists() and json.loads(file.read_text(encoding='utf8'))['weights'] == key
+
+def make(out: Path, scenes: int, fresh: bool = False):
+    "The bundles, the script of the explorer beside them, and the menu of what is there."
+    from regionedit import RegionEditor
+    from regionedit.explorer.bundle import webp
+    from regionedit.explorer.page import asset
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ('explorer.js', 'explorer.css'): write(out/name, asset(name))
+    load, key, menu = lru_cache(RegionEditor.from_pretrained), weights(), []
+    for n in range(scenes):
+        drawn, source, prompts = scene(n)
+        thumb = webp(drawn.image.resize((96, 96)), exact=False)
+        menu.append(dict(source=source, prompts=prompts, painters=PAINTERS, picture=thumb,
+                         caption=drawn.caption))
+        for p, painter in product(range(2), PAINTERS):
+            file, start = out/f'{n:02}-{p}-{painter}.json', time.perf_counter()
+            if is_there(file, key) and not fresh: continue
+            editor = load(painter)
+            result = editor(drawn.image, prompt=prompts[p], source=source, seed=0, progress=False)
+            bundle = bundle_of(result, editor, drawn.objects[0].box) | dict(weights=key)
+            write(file, json.dumps(bundle, allow_nan=False))
+            print(f'{file.name:26} {source} -> {prompts[p]}: {file.stat().st_size / 1000:.0f} KB, '
+                  f'{time.perf_counter() - start:.0f} s', flush=True)
+        write(out/'menu.json', json.dumps(menu, ensure_ascii=False))    # what is whole so far
+    size = sum(f.stat().st_size for f in out.glob('*.json'))
+    print(f'{4 * len(menu)} edits of {len(menu)} scenes, {size / 1e6:.1f} MB in {out}')
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--scenes', type=int, default=SCENES, help=f'how many (default: {SCENES})')
+    parser.add_argument('--fresh', action='store_true', help='make all anew')
+    args = parser.parse_args()
+    make(OUT, args.scenes, args.fresh)
+    return 0
+
+if __name__ == '__main__': sys.exit(main())
