@@ -67,6 +67,11 @@ def run_job(editor: RegionEditor, name: str, source: str, prompt: str, **options
                  peak_megabytes=peak_megabytes(), terms=figures_of(result))
     return row | facts, result
 
+def _settings(editor) -> dict:
+    "An editor's, without the folder of its weights, which is nobody's business."
+    told = dict(name=editor.name, size=editor.size) | editor.config
+    return {name: value for name, value in told.items() if name != 'weights'}
+
 def first_light(
     preset: str,                # see `RegionEditor.from_pretrained`
     path: Path,                 # of the page
@@ -81,7 +86,7 @@ def first_light(
     editor = RegionEditor.from_pretrained(preset, **options)
     told = dict(preset=preset, machine=machine(), options=call | options,
                 load_seconds=round(time.perf_counter() - start, 2),
-                editor=dict(editor.editor.config, name=editor.editor.name, size=editor.editor.size))
+                editor=_settings(editor.editor))
     rows, results = zip(*(run_job(editor, *job, progress=progress, **call) for job in JOBS))
     told['photographs'] = list(rows)
     write_whole(Path(path), page_of(told, results))
@@ -125,7 +130,8 @@ def page_of(told: dict, results: tuple) -> str:
     title = f'First light: {html.escape(str(told["preset"]))}'
     said = json.dumps(told, indent=1, default=str)
     facts = [*told['machine'].items(), ('load seconds', told['load_seconds']),
-             *told['editor'].items(), *told['options'].items()]
+             *told['editor'].items(),
+             *((f'asked: {name}', value) for name, value in told['options'].items())]
     sections = ''.join(map(_section, told['photographs'], results))
     safe = said.replace('<', '\\u003c')
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

@@ -34,6 +34,7 @@ def test_the_page_of_a_tiny_checkpoint(models, tmp_path, capsys):
     assert text.count('data:image/jpeg;base64,') == 12 and 'http' not in re.sub(r'base64,[^"]*', '', text).replace('https://', '') and len(text) < 2e6
     assert told['machine']['torch'] and told['machine']['diffusers'] and told['load_seconds'] > 0
     assert told['editor']['pipeline'] == 'StableDiffusionInpaintPipeline' and told['editor']['scheduler'] == 'DDIMScheduler' and told['editor']['size'] == 64
+    assert 'weights' not in told['editor'] and str(models) not in text.replace(f'First light: {models}', '').replace(json.dumps(str(models)), '')
     assert told['options'] == dict(num_anchors=2, num_proposals=2, learning_steps=2, num_inference_steps=1, dtype='float32')
     for row, (name, source, prompt) in zip(told['photographs'], JOBS, strict=True):
         assert (row['photograph'], row['source'], row['prompt']) == (name, source, prompt) and source in text and prompt in text
