@@ -399,7 +399,7 @@ class Page {                            // what a kernel has to do with a page
 
   why() {                               // why nothing can be asked, or ''
     return this.model ? this.status().why ?? ''
-      : 'No kernel is connected to this page. Run its cell in a notebook to edit with boxes, anchors and words of your own.';
+      : `No kernel is connected to this page. Run its cell in a notebook to ${this.wish}.`;
   }
 
   statusWords() {
@@ -451,7 +451,7 @@ class Page {                            // what a kernel has to do with a page
 class Explorer extends Page {
   constructor(host, bundle) {
     super();
-    Object.assign(this, { host, all: [bundle], at: 0 });
+    Object.assign(this, { host, all: [bundle], at: 0, wish: 'edit with boxes, anchors and words of your own' });
     this.open();
   }
 
@@ -470,7 +470,12 @@ class Explorer extends Page {
     Object.assign(this.s, keep);
     if (!keep.anchors) this.byRule();
     if (!('k' in keep) && (bundle.start?.alpha ?? bundle.start?.beta) !== undefined) this.follow();
+    const had = this.root?.contains(document.activeElement) && document.activeElement, said = e => e.tagName + (e.closest('label') ?? e).textContent;
     this.build();
+    if (had) {                            // the hand stays where it was
+      const all = [this.views.find(v => v.name === this.s.view)?.panel, this.root].flatMap(p => [...p?.querySelectorAll('button, select, input') ?? []]);
+      (all.find(e => said(e) === said(had)) ?? this.stage).focus();
+    }
     if (!this.views.some(v => v.name === this.s.view)) this.s.view = this.views[0].name;
     this.watch();
     this.drawNow();
@@ -998,7 +1003,7 @@ class Explorer extends Page {
         : [[-1, 'mean of the heads'], ...Array.from({ length: heads }, (_, i) => [i, String(i)])]));
     }
     const ask = !b.attention.layers && this.asker('every layer and head (no edit)', () => ({ do: 'heads' }));
-    const massed = this.option('shown', 'massed', () => [[false, 'how much'], [true, 'the fewest patches that hold']]);
+    const massed = this.option('show', 'massed', () => [[false, 'how much'], [true, 'the fewest patches that hold']]);
     const mass = this.slider('share', { max: 1, step: .05, read: () => this.s.mass, write: v => this.set({ mass: Math.max(v, .05), massed: true }), text: percent });
     const rule = this.option('anchors', 'rule', () => [...this.t.k ? [['learned', 'as in this edit']] : [],
       ['spread', 'by rule: spread'], ['topk', 'by rule: the highest'], ['by hand', 'by hand']]);
@@ -1430,10 +1435,11 @@ class Explorer extends Page {
   // ---- your own: a box, anchors, words
 
   asker(text, message, able = () => true) {     // a button that asks the kernel; says why it cannot
-    const made = h('button', { type: 'button', onclick: () => this.ask(message()) });
+    const made = h('button', { type: 'button', onclick: () => { if (!this.working()) this.ask(message()); } });
     made.refresh = () => {
       made.textContent = typeof text === 'function' ? text() : text;
-      made.disabled = !!this.why() || this.working() || !able();
+      made.disabled = !!this.why() || !able();
+      made.setAttribute('aria-disabled', made.disabled || this.working());
       made.title = this.why();
     };
     made.refresh();
@@ -1587,7 +1593,7 @@ class Explorer extends Page {
 class StudyPage extends Page {
   constructor(host, bundle) {
     super();
-    Object.assign(this, { host, b: bundle });
+    Object.assign(this, { host, b: bundle, wish: 'answer' });
     this.status = () => ({ state: 'idle', why: '' });
     this.open();
     this.watch();
