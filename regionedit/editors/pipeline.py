@@ -38,6 +38,8 @@ def working_size(
         (side for part in ('unet', 'transformer')
          if (side := _config(pipe, part).get('sample_size'))),
         128 if hasattr(pipe, 'transformer') else 64)
+    places = _config(pipe, 'transformer').get('axes_lens')      # Z-Image's: of pairs of latents
+    if places: cells = min(cells, 2 * min(places[1:]))
     step = 2 * pixels
     if size is None: return max(step, cells * pixels // step * step)
     if isinstance(size, int) and size > 0 and size % step == 0: return size
@@ -51,8 +53,8 @@ def _is_turbo(pipe) -> bool:
     "Stable Diffusion (XL) Turbo: Euler's steps, counted from the end of the noise."
     scheduler = _config(pipe, 'scheduler')
     return (type(pipe.scheduler).__name__.startswith('Euler') and hasattr(pipe, 'unet')
-            and scheduler['timestep_spacing'] == 'trailing'
-            and scheduler['prediction_type'] == 'epsilon')
+            and scheduler.get('timestep_spacing') == 'trailing'
+            and scheduler.get('prediction_type') == 'epsilon')
 
 def _is_schnell(pipe) -> bool:
     part = getattr(pipe, 'transformer', None)

@@ -3,6 +3,7 @@ paints its pipeline's own pixels, and keeps to its box."""
 import shutil
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,6 +143,15 @@ def test_sizes_of_ones_own(folder):
         load_editor('pipeline', folder('flux'), size=34)
     for wrong in (0, -4, 2.5, 'big'):
         with pytest.raises(ValueError, match='expected size'): load_editor('pipeline', folder('flux'), size=wrong)
+
+@pytest.mark.parametrize('pixels, parts, expected', [
+    (8, dict(unet=dict(sample_size=64)), 512), (8, dict(unet={}), 512), (8, dict(transformer={}), 1024), (8, dict(transformer=dict(sample_size=64)), 512),
+    (2, dict(transformer=dict(axes_lens=[256, 32, 32])), 128), (8, dict(transformer=dict(axes_lens=[1536, 512, 512])), 1024),
+    (None, dict(unet=dict(sample_size=64)), 64), (None, dict(unet=dict(sample_size=64), movq=dict(block_out_channels=(1, 2, 3, 4))), 512), (16, dict(unet=dict(sample_size=1)), 32)])
+def test_the_size_that_a_configuration_means(pixels, parts, expected):
+    "Of a latent, of a UNet and of a transformer, of a quantiser, of a model of pixels, of one with so many places."
+    pipe = SimpleNamespace(**dict(vae_scale_factor=pixels) if pixels else {}, **{name: SimpleNamespace(config=config) for name, config in parts.items()})
+    assert working_size(pipe) == expected
 
 @pytest.mark.slow
 def test_qwen_edit_at_its_own_size(folder, monkeypatch):
