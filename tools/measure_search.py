@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from regionedit import RegionEditor
+from regionedit.bench.methods import Remembering
 from regionedit.method.attention import attend
 from regionedit.method.clip import ImageFeatures
 from regionedit.method.config import Config, Task
@@ -99,7 +100,8 @@ def choice(table, config) -> tuple:
 
 def scales(args):
     models, found, spreads = RegionEditor.from_pretrained(args.preset), [], []
-    clips = dict(pocket=models.clip, squeezed=Squeezed(models.clip))
+    clip = Remembering(models.clip)
+    clips = dict(pocket=clip, squeezed=Squeezed(clip))
     for seed in range(FIRST + 10_000, FIRST + 10_000 + args.scenes):
         scene, old, new = case(seed)
         config = Config(seed=seed)
