@@ -112,7 +112,7 @@ def scales(args):
         edits = oracle_edits(scene, unique, new, STYLES[seed % len(STYLES)])
         for name, clip in clips.items():
             rows = measure(clip, task, edits, seen_in(clip, task, unique))
-            spreads.append(dict(clip=name) | dict(zip(MEASURES, rows.std(0, correction=0).tolist())))
+            spreads.append(dict(whose=name) | dict(zip(MEASURES, rows.std(0, correction=0).tolist())))
             again = table_of(boxes, index, dict(enumerate(zip(edits, rows))))
             for scale in ('paper', 'spread'):
                 row[f'{name}, {scale}'] = choice(on_scale(again, scale), config)
@@ -123,7 +123,7 @@ def scales(args):
         print(seed, json.dumps(row), flush=True)
     for name in found[0]: print(name, means([r[name] for r in found]))
     for name in clips:
-        of = [s for s in spreads if s['clip'] == name]
+        of = [s for s in spreads if s['whose'] == name]
         print('spread,', name, {m: round(torch.tensor([s[m] for s in of]).median().item(), 4)
                                 for m in UNITS})
 
