@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'EXACT', 'packed', 'webp', 'picture_in', 'check_result', 'learned_path', 'entries', 'anchor_points',
-           'chosen_proposals', 'short_answer', 'words_of', 'look_entry', 'painted', 'make_bundle', 'attention_bundle']
+           'chosen_proposals', 'short_answer', 'words_of', 'look_entry', 'run_entry', 'painted', 'make_bundle',
+           'attention_bundle']
 
 # %% ../../nbs/api/explorer/00_bundle.ipynb #8e4a2c65
 from base64 import b64encode
@@ -135,6 +136,7 @@ def _table(result: EditResult) -> dict:
     "Boxes, terms and similarities, who was chosen, who became a candidate."
     table = result.table
     seen = {} if table.s_src is None else dict(s_src=packed(table.s_src))
+    if not bool(table.painted[table.known].all()): seen['painted'] = packed(table.painted.int())
     return dict(boxes=packed(table.boxes), index=packed(table.index),
                 terms={t: packed(v) for t, v in table.terms.items()},
                 s_t2i=packed(table.s_t2i), s_i2i=packed(table.s_i2i), **seen,
@@ -174,15 +176,19 @@ def look_entry(look: Look, source: Image.Image) -> dict:
                 losses=dict(look.losses), **drawn, **picture_in(look.edit.paste(source), look.box))
 
 # %% ../../nbs/api/explorer/00_bundle.ipynb #4a884968
+def run_entry(path: Trajectory) -> dict:
+    "Probabilities and choices of every step, for the page."
+    return packed(path.probabilities) | dict(chosen=packed(path.chosen))
+
 def _runs(result: EditResult, runs: Optional[dict]) -> dict:
-    "Probabilities of every step, by the name of the run."
+    "Every step, by the name of the run."
     path = learned_path(result)
     own = {} if path is None else {result.config.estimator: path}
-    return {name: packed(t.probabilities) for name, t in {**own, **(runs or {})}.items()}
+    return {name: run_entry(t) for name, t in {**own, **(runs or {})}.items()}
 
 def _settings(config: Config) -> dict:
     names = ('alpha', 'beta', 'source_weight', 'lambda_clip', 'lambda_dir', 'lambda_str',
-             'estimator', 'num_anchors', 'num_proposals')
+             'ranking', 'estimator', 'num_anchors', 'num_proposals')
     return {name: getattr(config, name) for name in names}
 
 def painted(steps: list) -> list:       # of `regionedit.explorer.record.painter_steps`

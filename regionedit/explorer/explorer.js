@@ -22,33 +22,29 @@ export function openTable(bundle) {         // arrays of k * m, row by row
   const t = { k, m, boxes: at('boxes'), index: at('index'), chosen: at('chosen'),
     anchors: at('anchors'), t2i: at('s_t2i'), i2i: at('s_i2i'), src: at('s_src'), terms: {} };
   for (const name of TERMS) t.terms[name] = unpack(bundle.terms[name]);
+  t.painted = at('painted') ?? new Int32Array(k * m).fill(1);       // in full, not as a preview
   const asked = [...Object.values(t.terms), t.t2i, t.i2i, ...(t.src ? [t.src] : [])];
   t.valid = Uint8Array.from(t.index, (_, i) => asked.every(a => Number.isFinite(a[i])) ? 1 : 0);
   const flat = unpack(bundle.candidates);
   t.candidates = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
   t.runs = {};
-  for (const [name, p] of Object.entries(bundle.runs)) t.runs[name] = openRun(t, p);
+  for (const [name, p] of Object.entries(bundle.runs)) t.runs[name] = openRun(p);
   return t;
 }
 
-function openRun(t, packed) {
-  const probabilities = unpack(packed), steps = packed.shape[0], n = t.k * t.m;
-  const chosen = new Int32Array(steps * t.k);
-  for (let s = 0; s < steps; s++) for (let k = 0; k < t.k; k++) {
-    const row = s * n + k * t.m;
-    let best = 0;
-    for (let j = 1; j < t.m; j++) if (probabilities[row + j] > probabilities[row + best]) best = j;
-    chosen[s * t.k + k] = best;
-  }
-  return { probabilities, steps, chosen };
-}
+const openRun = packed =>               // what was chosen is most probable, or a draw
+  ({ probabilities: unpack(packed), steps: packed.shape[0], chosen: unpack(packed.chosen) });
 
 export function weightsOf(config) {
   return { alpha: config.alpha, beta: config.beta, source: config.source_weight,
-    clip: config.lambda_clip, dir: config.lambda_dir, str: config.lambda_str };
+    clip: config.lambda_clip, dir: config.lambda_dir, str: config.lambda_str,
+    all: config.ranking === 'all' };
 }
 
 const evidence = (t, w, i) => t.src && w.source ? f32(f32(w.source) * t.src[i]) : 0;
+
+// with ranking 'all' the score forgets no loss: direction and structure count against it
+const against = (t, w, i) => w.all ? f32(f32(f32(w.dir) * t.terms.dir[i]) + f32(f32(w.str) * t.terms.str[i])) : 0;
 
 export function losses(t, w) {      // LR eq. 3 less the evidence; NaN where nothing is known
   const out = new Float32Array(t.k * t.m).fill(NaN), { clip, dir, str } = t.terms;
@@ -61,7 +57,7 @@ export function losses(t, w) {      // LR eq. 3 less the evidence; NaN where not
 
 export function scoreAt(t, w, i) {  // LR eq. 7 and the evidence
   const two = f32(f32(f32(w.alpha) * t.t2i[i]) + f32(f32(w.beta) * t.i2i[i]));
-  return f32(two + evidence(t, w, i));
+  return f32(f32(two + evidence(t, w, i)) - against(t, w, i));
 }
 
 export function choose(t, w, how) { // the proposal of each anchor: 'learned', or 'best' by loss
@@ -69,7 +65,7 @@ export function choose(t, w, how) { // the proposal of each anchor: 'learned', o
   const loss = losses(t, w), out = new Int32Array(t.k);
   for (let k = 0; k < t.k; k++) {
     let low = Infinity;
-    for (let j = 0; j < t.m; j++) if (loss[k * t.m + j] < low) {
+    for (let j = 0; j < t.m; j++) if (t.painted[k * t.m + j] && loss[k * t.m + j] < low) {
       low = loss[k * t.m + j]; out[k] = j;
     }
   }
@@ -80,19 +76,19 @@ export function ranking(t, w, how) {    // candidates, best first; equal ones in
   const chosen = choose(t, w, how), found = [];
   for (let k = 0; k < t.k; k++) {
     const m = chosen[k], i = k * t.m + m;
-    if (m >= 0 && t.valid[i]) found.push({ k, m, i, score: scoreAt(t, w, i) });
+    if (m >= 0 && t.valid[i] && t.painted[i]) found.push({ k, m, i, score: scoreAt(t, w, i) });
   }
   return found.sort((a, b) => b.score - a.score || a.k - b.k);
 }
 
 export function winnerMap(t, w, how, alphas, betas) {   // anchor that wins, rows of beta
   const entries = ranking(t, w, how).sort((a, b) => a.k - b.k), out = [];
-  const extra = entries.map(e => evidence(t, w, e.i));
+  const extra = entries.map(e => evidence(t, w, e.i)), less = entries.map(e => against(t, w, e.i));
   for (const beta of betas) for (const alpha of alphas) {
     const a = f32(alpha), b = f32(beta);
     let top = -Infinity, who = -1;
     entries.forEach((e, n) => {
-      const s = f32(f32(f32(a * t.t2i[e.i]) + f32(b * t.i2i[e.i])) + extra[n]);
+      const s = f32(f32(f32(f32(a * t.t2i[e.i]) + f32(b * t.i2i[e.i])) + extra[n]) - less[n]);
       if (s > top) { top = s; who = e.k; }
     });
     out.push(who);
@@ -127,12 +123,13 @@ export function nextChange(t, w, how, name, sign, end) {    // {value, k, m}, or
     if (lines) zero.lossBy[i] = sign * (name === 'source' ? -lines[i] : lines[i]);
   }
   const { lossAt, lossBy } = zero, limit = Math.abs(end - w[name]);
-  const by = { alpha: t.t2i, beta: t.i2i, source: t.src }[name];
-  const slope = i => by ? sign * by[i] : 0;
-  const height = i => w.alpha * t.t2i[i] + w.beta * t.i2i[i] + (t.src ? w.source * t.src[i] : 0);
+  const by = { alpha: t.t2i, beta: t.i2i, source: t.src }[name], counts = w.all && ['dir', 'str'].includes(name);
+  const slope = i => by ? sign * by[i] : counts ? -sign * lines[i] : 0;
+  const height = i => w.alpha * t.t2i[i] + w.beta * t.i2i[i] + (t.src ? w.source * t.src[i] : 0)
+    - (w.all ? w.dir * t.terms.dir[i] + w.str * t.terms.str[i] : 0);
   const chosen = Int32Array.from(choose(t, w, how));
   const usable = () => Array.from(chosen, (m, k) => ({ k, m, i: k * t.m + m }))
-    .filter(e => e.m >= 0 && t.valid[e.i]);
+    .filter(e => e.m >= 0 && t.valid[e.i] && t.painted[e.i]);
   const top = d => usable().reduce((a, b) => {
     const gap = height(b.i) + slope(b.i) * d - height(a.i) - slope(a.i) * d;
     return gap > 1e-12 || (gap > -1e-12 && slope(b.i) > slope(a.i) + 1e-12) ? b : a;
@@ -146,7 +143,7 @@ export function nextChange(t, w, how, name, sign, end) {    // {value, k, m}, or
       const now = k * t.m + chosen[k];
       for (let j = 0; j < t.m; j++) {
         const i = k * t.m + j;
-        if (!t.valid[i] || !(lossBy[i] < lossBy[now])) continue;
+        if (!t.valid[i] || !t.painted[i] || !(lossBy[i] < lossBy[now])) continue;
         const at = Math.max(d, (lossAt[i] - lossAt[now]) / (lossBy[now] - lossBy[i]));
         if (!swap || at < swap.at || (at === swap.at && lossBy[i] < swap.by))
           swap = { at, k, m: j, by: lossBy[i] };
@@ -193,8 +190,10 @@ export function learningCurve(t, run, w) {  // expected loss a step, over anchor
 export function sureness(t, run) {      // mean over anchors of the highest probability, a step
   return Float64Array.from({ length: run.steps }, (_, s) => {
     let sum = 0;
-    for (let k = 0; k < t.k; k++)
-      sum += run.probabilities[s * t.k * t.m + k * t.m + run.chosen[s * t.k + k]];
+    for (let k = 0; k < t.k; k++) {
+      const row = (s * t.k + k) * t.m;
+      sum += Math.max(...run.probabilities.subarray(row, row + t.m));
+    }
     return sum / t.k;
   });
 }
@@ -892,6 +891,7 @@ class Explorer extends Page {
     if (place >= 0) said.push(`Place ${place + 1} of ${this.ranked.length}, score ${num(this.ranked[place].score)}.`);
     else if (t.chosen[s.k] === s.m) said.push(`Chosen for anchor ${s.k}.`);
     if (t.index[i] < 0) said.push('It was not edited: a budget or the amortised network left it out.');
+    else if (!t.painted[i]) said.push('It was looked at in fewer steps only: a preview, which stands in no ranking.');
     else if (!t.valid[i]) said.push('It is left out: a loss or a similarity came out as no number.');
     const others = [];
     t.index.forEach((n, j) => { if (n === t.index[i] && n >= 0 && j !== i) others.push(`(${Math.floor(j / t.m)}, ${j % t.m})`); });
@@ -1177,7 +1177,7 @@ class Explorer extends Page {
     const upperTitle = h('p', { class: 'rex-sub' }), lowerTitle = h('p', { class: 'rex-sub' }), table = h('table', { class: 'rex-table' });
     const draw = () => {
       [step, run, against, whose, curves, ...again].forEach(c => c.refresh());
-      told.textContent = 'On the picture: solid, what an anchor finds most probable at this step; dashed, what it preferred before.'
+      told.textContent = 'On the picture: solid, what an anchor chooses at this step; dashed, what it chose before.'
         + (this.s.against ? ` Left of the line the boxes of ${this.s.run}, right of it those of ${this.s.against}.` : '');
       const { s } = this, w = weightsOf(this.b.config);
       this.curvesOf ??= Object.fromEntries(names.map(n => [n, { loss: learningCurve(t, t.runs[n], w), sure: sureness(t, t.runs[n]) }]));
@@ -1314,7 +1314,7 @@ class Explorer extends Page {
     return { name: 'ranking', title: 'Ranking', draw, content: [
       h('p', { class: 'rex-ask' }, 'Who wins, and how narrowly?'), words,
       h('div', { class: 'rex-sliders' }, names.map(n => sliders[n])), h('div', { class: 'rex-row' }, how, reset), list,
-      h('p', { class: 'rex-soft rex-legend' }, h('i'), 'alpha x text ', h('i'), 'beta x source ', t.src ? [h('i'), 'evidence'] : null),
+      h('p', { class: 'rex-soft rex-legend' }, h('i'), 'alpha x text ', h('i'), 'beta x source ', t.src ? [h('i'), 'evidence'] : null, this.s.w.all ? '; less lambda dir x dir and lambda str x str' : null),
       h('p', { class: 'rex-sub' }, 'the winning anchor by alpha and beta'), h('div', {}, map)] };
   }
 
@@ -1322,7 +1322,7 @@ class Explorer extends Page {
     const { s, t } = this, top = this.ranked[0];
     if (!top) return 'No candidate is known.';
     const name = s.turned, label = { source: 'evidence', clip: 'lambda clip', dir: 'lambda dir', str: 'lambda str' }[name] ?? name;
-    if (WEIGHTS.slice(0, 3).every(n => !s.w[n] || (n === 'source' && !t.src)))
+    if (WEIGHTS.slice(0, 3).every(n => !s.w[n] || (n === 'source' && !t.src)) && !(s.w.all && (s.w.dir || s.w.str)))
       return `All weights of the score are 0: every score is the same, and anchor ${top.k} stands first only because it is the first.`;
     const said = [`Anchor ${top.k} with proposal ${top.m} comes first at ${label} = ${s.w[name].toFixed(2)}`
       + (this.ranked[1] ? `, ahead by ${num(top.score - this.ranked[1].score, 4)}.` : ', alone.')];

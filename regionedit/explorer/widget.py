@@ -20,14 +20,14 @@ from ..method.attention import attend
 from ..method.config import Task, working_copy
 from ..method.core import check_box, check_text, open_image, shown
 from ..method.estimators import ESTIMATORS
-from ..method.regions import choose_anchors, proposal_sizes, propose
+from ..method.regions import choose_anchors, propose_for
 from ..method.result import EditResult
 from ..method.table import distinct, fill_table
 from ..models.pretrained import RegionEditor
 from ..models.presets import PRESETS
 from ..results.findings import best_at, learned_look, look_at, numbers_of
 from .bundle import (attention_bundle, look_entry, make_bundle, packed, painted,
-                                        picture_in, words_of)
+                                        picture_in, run_entry, words_of)
 from .page import LOAD, asset, fragment
 from .record import attend_layers, learn_again, painter_steps
 
@@ -183,13 +183,12 @@ def ask_run(self: ExplorerWidget, prompt: str, source: str, anchors=None) -> str
 
 @patch
 def _ahead(self: ExplorerWidget, task: Task, anchors):
-    config, copy = task.config, task.image.size
-    if config.budget or config.estimator == 'amortised': return
-    if anchors is None:
-        anchors = choose_anchors(attend(self.editor.vit, task.image), config.anchors,
-                                 config.num_anchors)
-    sizes = proposal_sizes(config.num_proposals, config.min_size, config.max_size)
-    edit_ahead(self.editor, task, task.up(propose(anchors, sizes, copy)), self._far)
+    config = task.config
+    if config.budget or config.preview_steps or config.estimator == 'amortised': return
+    attention = attend(self.editor.vit, task.image)
+    if anchors is None: anchors = choose_anchors(attention, config.anchors, config.num_anchors)
+    boxes = task.up(propose_for(task.image, attention, anchors, config))
+    edit_ahead(self.editor, task, boxes, self._far)
 
 # %% ../../nbs/api/explorer/03_widget.ipynb #21be452c
 @patch
@@ -226,7 +225,7 @@ def ask_learn(self: ExplorerWidget, estimator: str) -> str:
     self.runs[f'{estimator}, again'] = path = learn_again(self.result, estimator, self.editor.vit,
                                                           self.editor.clip)
     self.found = self.found | dict(runs={**self.page()['runs'],
-                                         f'{estimator}, again': packed(path.probabilities)})
+                                         f'{estimator}, again': run_entry(path)})
     return 'no edit'
 
 @patch

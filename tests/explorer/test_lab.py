@@ -1,10 +1,8 @@
 "The explorer in JupyterLab, by mouse and keys in headless Chromium: alive, run anew, reopened."
-import os, shutil, socket, subprocess, sys, time, urllib.request
+import os, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 
 import pytest
-
-from test_page import QUIET, browser        # noqa: F401: a fixture
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parents[1]
@@ -117,7 +115,7 @@ def heap(tab) -> float:     # MB
     for _ in range(3): session.send('HeapProfiler.collectGarbage'); tab.wait_for_timeout(150)
     return session.send('Runtime.getHeapUsage')['usedSize'] / 1e6
 
-def test_alive_run_anew_and_reopened(browser, lab):     # noqa: F811
+def test_alive_run_anew_and_reopened(browser, lab):
     tab = opened(browser, lab, 'explore')
     run_all(tab, '.rex-stage')
     tab.get_by_role('tab', name='Your own').click()
@@ -171,7 +169,7 @@ def test_alive_run_anew_and_reopened(browser, lab):     # noqa: F811
     assert 'model not found' not in again.locator('body').inner_text()
     again.close()
 
-def test_the_study_by_keys(browser, lab):       # noqa: F811
+def test_the_study_by_keys(browser, lab):
     tab = opened(browser, lab, 'study')
     run_all(tab, '.rex-study')
     tab.get_by_role('button', name='Begin').click()

@@ -40,20 +40,6 @@ def test_the_script_may_lose_its_indentation():
     assert all(line.count('`') % 2 == 0 for line in source.splitlines())
     assert '</' not in source and len(asset('explorer.js')) < len(source)
 
-QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-         '--disable-background-networking', '--disable-component-update', '--disable-sync',
-         '--disable-dev-shm-usage']
-
-@pytest.fixture(scope='module')
-def browser():
-    if not shutil.which('chromium'):
-        pytest.skip('needs Chromium: apt-get install -y --no-install-recommends chromium')
-    playwright = pytest.importorskip('playwright.sync_api')
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=shutil.which('chromium'), args=QUIET)
-        yield chromium
-        chromium.close()
-
 def steps_of(size):
     "A painter's steps, of both kinds at once."
     maps = dict(tokens=torch.arange(16).view(4, 4).int() - 3, unknown=torch.eye(4),

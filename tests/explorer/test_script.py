@@ -95,18 +95,22 @@ def random_result(seed: int):
                     s_i2i=values(k, m), s_src=values(k, m) if seed % 2 else None)
     config = Config(alpha=3 * dice.random(), beta=3 * dice.random(),
                     source_weight=3 * dice.random(), lambda_clip=2 * dice.random(),
-                    lambda_dir=2 * dice.random(), lambda_str=2 * dice.random())
-    class Record: probabilities = [values(k, m).softmax(-1) for _ in range(4)]
+                    lambda_dir=2 * dice.random(), lambda_str=2 * dice.random(),
+                    ranking='all' if seed % 4 == 1 else 'paper')
+    class Record:
+        probabilities = [values(k, m).softmax(-1) for _ in range(4)]
+        choose = staticmethod(lambda p: p.argmax(-1) if seed % 5 else p.argmin(-1))     # or a draw
     return replace(base, table=table, config=config, candidates=[],
                    trajectory=trajectory_of(Record, table, config))
 
 def weights_of(c) -> dict:
     return dict(alpha=c.alpha, beta=c.beta, source=c.source_weight, clip=c.lambda_clip,
-                dir=c.lambda_dir, str=c.lambda_str)
+                dir=c.lambda_dir, str=c.lambda_str, all=c.ranking == 'all')
 
 def config_of(w) -> Config:
     return Config(alpha=w['alpha'], beta=w['beta'], source_weight=w['source'],
-                  lambda_clip=w['clip'], lambda_dir=w['dir'], lambda_str=w['str'])
+                  lambda_clip=w['clip'], lambda_dir=w['dir'], lambda_str=w['str'],
+                  ranking='all' if w['all'] else 'paper')
 
 def ranked(result, w: dict, how: str, table=None) -> list:
     "Python's order: (anchor, proposal, score)."
@@ -131,8 +135,9 @@ RESULTS = [random_result(seed) for seed in SEEDS]
 def answers():
     dice, cases = random.Random(7), []
     for result in RESULTS:
-        turned = [{n: round(END * dice.random(), 2) for n in weights_of(result.config)}
-                  for _ in range(3)] + [dict.fromkeys(weights_of(result.config), 0)]
+        own = weights_of(result.config)
+        turned = [{n: v if n == 'all' else round(END * dice.random(), 2) for n, v in own.items()}
+                  for _ in range(3)] + [dict.fromkeys(own, 0)]
         cases.append(dict(bundle=make_bundle(result), weights=turned, ends=END, map=GRID))
     return list(zip(RESULTS, cases, under_node(cases)))
 
@@ -176,6 +181,7 @@ def test_map_of_winners(answers):
             t, axis = result.table, torch.tensor(GRID)
             extra = t.evidence(config_of(w))
             extra = extra[list(k), list(m)] if torch.is_tensor(extra) else extra
+            if w['all']: extra = extra - config_of(w).loss(dict(t.terms, clip=0))[list(k), list(m)]
             who = winners(t.s_t2i[list(k), list(m)], t.s_i2i[list(k), list(m)], axis, axis, extra)
             assert turned['map'] == [k[i] for i in who.flatten().tolist()]
 
@@ -211,7 +217,7 @@ def test_what_is_named_by_hand():
                     index=two([[0], [1]]), terms={t: two([[.1], [.1]]) for t in TERMS},
                     s_t2i=two([[.8], [.3]]), s_i2i=two([[.25], [.75]]), s_src=None)
     config = Config(alpha=2., beta=1.)
-    class Record: probabilities = [torch.ones(2, 1)]
+    class Record: probabilities, choose = [torch.ones(2, 1)], staticmethod(lambda p: p.argmax(-1))
     result = replace(result, table=table, config=config,
                      trajectory=trajectory_of(Record, table, config))
     said, = under_node([dict(bundle=make_bundle(result), weights=[weights_of(config)], ends=3,
