@@ -223,12 +223,14 @@ def fit_boxes(
     holds = ((boxes[:, :2] <= at) & (at < boxes[:, 2:])).all(-1)                # (k n)
     best = [z.masked_fill(~row, -1.).topk(min(300, int(row.sum()))).indices for row in holds]
     pool = torch.cat(best).unique()
-    left = pool[nms(boxes[pool].float(), z[pool], max_overlap)].tolist()        # best first
-    rows = [[] for _ in best]
+    left = pool[nms(boxes[pool].float(), z[pool], max_overlap)]                 # best first
+    rows, free = [[] for _ in best], holds[:, left]
     for _ in range(m):
-        for row, mine in zip(rows, holds.tolist()):
-            found = next((i for i in left if mine[i]), None)
-            if found is not None: row.append(found); left.remove(found)
+        for row, mine in zip(rows, free):
+            if mine.any():
+                first = mine.nonzero()[0, 0]
+                row.append(left[first].item())
+                free[:, first] = False
     rows = [row or [first[0].item()] for row, first in zip(rows, best)]
     found = boxes[torch.tensor([(row + row[:1] * m)[:m] for row in rows])] * cell.repeat(2)
     low = torch.minimum(found[..., :2].round().long(), torch.tensor(attention.size) - 1)
