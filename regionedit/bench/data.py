@@ -148,8 +148,10 @@ def judges_for(models, bundled: bool) -> tuple:     # ViT, CLIP, LPIPS or None
     try:
         if not bundled:
             card = VITS[JUDGES[0]]
-            vit, clip = load_vit(f'hf-hub:{card.repo}', device), load_clip(JUDGES[1], device)
+            vit = load_vit(f'hf-hub:{card.repo}', device)
+            clip = load_clip(JUDGES[1], device)
     except ModelNotAvailable as error:
+        vit, clip = models.vit, models.clip
         warnings.warn('the preset\'s own ViT and CLIP measure, not ViT-B/8 and ViT-L/14: values '
                       f'are not comparable with published ones ({str(error)[:200]})', Note)
     try: lpips = find_lpips()
