@@ -55,6 +55,7 @@ def plain(prompt: str) -> str:
     "A prompt without the brackets that mark what changes."
     return prompt.replace('[', '').replace(']', '').strip()
 
+# %% ../../nbs/api/bench/08_data.ipynb #6bcfb0f0
 def _inside(folder: Path, name: str, whose: str) -> Path:
     "A file that an entry names. Raises `ValueError` for one elsewhere, `FileNotFoundError`."
     path = folder/str(name)
@@ -81,6 +82,7 @@ def read_pie(folder: Path) -> list:     # of Item
                              ) from None
     return items
 
+# %% ../../nbs/api/bench/08_data.ipynb #93ad0933
 def read_table(file: Path) -> list:     # of Item
     "The rows of a CSV. Raises `ValueError` or `FileNotFoundError`."
     with open(file, encoding='utf-8-sig', newline='') as f: rows = list(csv.DictReader(f))
@@ -113,7 +115,7 @@ def read_data(
     raise ValueError(f'expected at least one picture in {folder}, got none; name another folder')
 
 # %% ../../nbs/api/bench/08_data.ipynb #29f8728d
-OURS = ('iou', 'hit', 'mse', 'psnr', 'ssim', 'features', 'clip_t', 'clip_dir', 'score', 'edits',
+OURS = ('iou', 'covered', 'hit', 'mse', 'psnr', 'ssim', 'features', 'clip_t', 'clip_dir', 'score', 'edits',
         'seconds')
 MEASURED = (*OURS, *PIE)
 COLUMNS = ('preset', 'id', 'method', 'settings', 'image', 'source', 'prompt', 'box', *MEASURED)

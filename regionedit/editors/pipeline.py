@@ -129,6 +129,10 @@ class PipelineEditor:
     "Text-guided inpainting with a pipeline of diffusers (LR 3.4)."
     name = 'pipeline'
 
+    scheduler = property(lambda self: self.pipe.scheduler,
+                         lambda self, other: set_scheduler(self.pipe, other),
+                         doc="The pipeline's; give another, or its name.")
+
     def __init__(
         self, pipe,
         weights: str = '',              # for reports
@@ -231,10 +235,6 @@ def load_lora(pipe, path: Path):
                                local_files_only=True,
                                **{} if path.is_dir() else dict(weight_name=path.name))
 
-PipelineEditor.scheduler = property(lambda self: self.pipe.scheduler,
-                                    lambda self, other: set_scheduler(self.pipe, other),
-                                    doc="The pipeline's; give another, or its name.")
-
 @patch
 def to(self: PipelineEditor, device: str) -> PipelineEditor:
     "Move all parts."
@@ -273,7 +273,7 @@ def fill(self: PipelineEditor, images, masks, prompt, seed=0, num_inference_step
     told, filled = callback_on_step_end, []
     count = 1 if type(self.pipe).__name__ in ALONE else self.batch_size
     call = self.call_with(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
-    if told and 'callback_on_step_end' in defaults_of(type(self.pipe)):
+    if told is not None and 'callback_on_step_end' in defaults_of(type(self.pipe)):
         call['callback_on_step_end'] = lambda *step: told(*step) or {}
     call = _repeated(call | dict(prompt=prompt), count)
     for start in range(0, len(images), count):      # the last pass is filled up, see `in_passes`
