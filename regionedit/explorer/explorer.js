@@ -404,7 +404,7 @@ class Page {                            // what a kernel has to do with a page
   statusWords() {
     const { state, text } = this.status(), ago = t => Math.round((Date.now() - t) / 1000);
     if (this.asked) return ago(this.asked) < 2 ? 'Asked.'
-      : `Asked ${ago(this.asked)} s ago; the kernel has not answered yet: it may be busy with another cell.`;
+      : `Asked ${ago(this.asked)} s ago; the kernel has not answered yet: it may be busy with another cell, or gone.`;
     if (state === 'works') return `${text} …` + (ago(this.lastWord) < 15 ? ''
       : ` No word for ${ago(this.lastWord)} s: the kernel may be busy, or gone.`);
     return state === 'failed' ? `Not done: ${text}` : text ?? '';

@@ -15,6 +15,9 @@ editor, result = RegionEditor(stub_vit(), StubClip(), Slow()), EditResult.load('
 CASES = {
     'explore': [MODELS, "shown = result.explore(editor)\nshown",
                 "len(ipywidgets.widgets.widget._instances)"],
+    'view': [MODELS, '''from regionedit.explorer import widget
+widget._running = lambda: (None, None)      # as in a host that does not name its cells
+result.explore(editor)'''],
     'study': ['''from regionedit.explorer.study import StudyPanel
 from regionedit.study.setup import create_study
 study = create_study('study', {n: n for n in ('ours', 'theirs')},
@@ -168,6 +171,17 @@ def test_alive_run_anew_and_reopened(browser, lab):
     assert again.locator('.rex-words').inner_text().startswith('Anchor')
     assert 'model not found' not in again.locator('body').inner_text()
     again.close()
+
+def test_a_host_that_needs_a_view(browser, lab):
+    "The widget's own view, as Colab and VS Code show it."
+    tab = opened(browser, lab, 'view')
+    run_all(tab, '.rex-stage')
+    assert tab.locator('.rex-still').count() == 0 and tab.locator('.rex').count() == 1
+    tab.get_by_role('tab', name='Your own').click()
+    tab.get_by_role('button', name='edit in my box').click()
+    status_of(tab, '1 edit in')
+    assert tab.wrong == []
+    tab.close()
 
 def test_the_study_by_keys(browser, lab):
     tab = opened(browser, lab, 'study')
