@@ -55,14 +55,19 @@ def _paints(cls) -> bool:
               and p.kind is p.POSITIONAL_OR_KEYWORD} - {'self'}
     return given <= set(call) and needed <= given and 'control_image' not in call
 
+def _of_diffusers(name: str):
+    "What diffusers has under a name; None also where it stumbles, for want of a newer library."
+    import diffusers
+    try: return getattr(diffusers, name, None)
+    except (ImportError, RuntimeError): return None
+
 def inpainting_class(
     name: str,      # of a pipeline of diffusers
 ) -> Optional[type]:
     "The pipeline with which a checkpoint of that class paints into a mask, None if there is none."
-    import diffusers
     from diffusers.pipelines import auto_pipeline as auto
     names = name, name.replace('Pipeline', 'InpaintPipeline'), SISTERS.get(name, '')
-    found = [getattr(diffusers, n, None) for n in names]
+    found = [_of_diffusers(n) for n in names]
     found.append(auto._get_task_class(auto.AUTO_INPAINT_PIPELINES_MAPPING, name, False))
     return next(filter(_paints, found), None)
 
@@ -94,8 +99,8 @@ def check_paints(
     if kind_of(index) != 'pipeline': return
     import diffusers
     why = _unknown_part(index) if inpainting_class(name) else (
-        'which cannot paint into a mask from a text alone' if hasattr(diffusers, name) else
-        f'which diffusers {diffusers.__version__} does not know')
+        'which cannot paint into a mask from a text alone' if _of_diffusers(name) else
+        f'which diffusers {diffusers.__version__} does not know, or cannot import here')
     if why: raise ValueError(f'expected a model that paints a text into a mask, {where} is a '
                              f'{name}, {why}; name an inpainting model, or upgrade diffusers')
 

@@ -32,6 +32,17 @@ def test_our_own_kinds_need_no_pipeline():
     check_paints(dict(_class_name='AmusedPipeline'), 'x')
     check_paints(dict(_class_name='X', vae=['diffusers', 'PatchAutoencoder']), 'x')
 
+def test_a_class_that_diffusers_cannot_import(monkeypatch):
+    "As where transformers is older than it expects."
+    import diffusers
+    whole = type(diffusers).__getattr__
+    def get(self, name):
+        if name == 'BrushPipeline': raise RuntimeError('Failed to import')
+        return whole(self, name)
+    monkeypatch.setattr(type(diffusers), '__getattr__', get)
+    with pytest.raises(ValueError, match='x is a BrushPipeline, which diffusers .* cannot import'):
+        check_paints(dict(_class_name='BrushPipeline'), 'x')
+
 def test_a_part_of_a_class_that_is_not_here():
     "As in a checkpoint that a newer library saved; what is not loaded may be of any class."
     index = dict(_class_name='StableDiffusionInpaintPipeline',
