@@ -26,11 +26,9 @@ from .metrics import clip_scores, placed, preserved
 from .pie import PIE, decode_mask, find_lpips, mask_box, pie_measures
 from .report import finite
 from .rows import read_rows, settings_of, write_rows
-from ..method.config import Config
 from ..method.core import (ModelNotAvailable, Note, check_box, check_file, open_image,
                                     shown)
 from ..method.masks import box_mask
-from ..results.frame import Rows
 
 # %% ../../nbs/api/bench/08_data.ipynb #fa8a7e82
 @dataclass(frozen=True)
@@ -115,8 +113,8 @@ def read_data(
     raise ValueError(f'expected at least one picture in {folder}, got none; name another folder')
 
 # %% ../../nbs/api/bench/08_data.ipynb #29f8728d
-OURS = ('iou', 'covered', 'hit', 'mse', 'psnr', 'ssim', 'features', 'clip_t', 'clip_dir', 'score', 'edits',
-        'seconds')
+OURS = ('iou', 'covered', 'hit', 'mse', 'psnr', 'ssim', 'features', 'clip_t', 'clip_dir', 'score',
+        'edits', 'seconds')
 MEASURED = (*OURS, *PIE)
 COLUMNS = ('preset', 'id', 'method', 'settings', 'image', 'source', 'prompt', 'box', *MEASURED)
 

@@ -259,7 +259,8 @@ def call_with(self: PipelineEditor, **given) -> dict:
     given[self.guidance] = given.pop('guidance_scale')
     call = call_of(self.pipe) | self.call | {k: v for k, v in given.items() if v is not None}
     # of few steps none can be spared
-    if call.get('num_inference_steps', FEW) < FEW and call.get('strength') == default.get('strength') != 1:
+    if call.get('num_inference_steps',
+                FEW) < FEW and call.get('strength') == default.get('strength') != 1:
         call['strength'] = 1.
     if (call.get('true_cfg_scale') or 0) > 1: call.setdefault('negative_prompt', ' ')
     own = dict(height=size, width=size, max_area=size * size, _auto_resize=False)

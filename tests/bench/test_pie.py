@@ -1,7 +1,6 @@
 """PIE-Bench's measures against a computation of their own from its evaluator's text, and folders in
 its layout: read, edited, resumed, named where they are wrong."""
 import csv, json, math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from scipy.ndimage import correlate1d
 from regionedit import RegionEditor
 from regionedit.batch.engine import keep
 from regionedit.bench import data, pie
-from regionedit.bench.command import run_folder
 from regionedit.bench.data import (COLUMNS, data_markdown, data_report, place_of, read_data,
                                    run_data, source_of)
 from regionedit.cli import main

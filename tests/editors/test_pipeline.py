@@ -235,7 +235,7 @@ def test_without_peft_a_lora_is_refused_before_the_weights(folders, monkeypatch)
 
 def test_to_a_device_and_back(folders, windows):
     "`meta` stands for the device that a machine of tests does not have."
-    editor, (images, masks) = load_editor('pipeline', folders['sd15'][0]), windows
+    editor, (_images, _masks) = load_editor('pipeline', folders['sd15'][0]), windows
     assert editor.to('meta') is editor
     assert {p.device.type for p in editor.pipe.unet.parameters()} == {'meta'}
 
