@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'CELLS', 'FINE', 'WORDS', 'top_anchors', 'spread_anchors', 'shift_anchors', 'choose_anchors',
-           'proposal_sizes', 'propose', 'visual_words', 'all_boxes', 'describe', 'stand_out', 'sharpen', 'fit_boxes',
+           'proposal_sizes', 'propose', 'visual_words', 'all_boxes', 'cell_words', 'stand_out', 'sharpen', 'fit_boxes',
            'propose_for', 'roi_features', 'RegionGenerator']
 
 # %% ../../nbs/api/method/03_regions.ipynb #7821032a
@@ -180,7 +180,7 @@ def all_boxes(
     return torch.cat(found)
 
 # %% ../../nbs/api/method/03_regions.ipynb #5a1f7a07
-def describe(
+def cell_words(
     image: Image.Image, attention: Attention,   # RGB, and what the ViT says of it
     cells: int = CELLS,                         # of the shorter side
 ) -> list:      # of two (WORDS gh gw): by colour, and by what the ViT sees
@@ -198,7 +198,7 @@ def _counts(words: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:  # (count
     return total[:, y1, x1] - total[:, y0, x1] - total[:, y1, x0] + total[:, y0, x0]
 
 def stand_out(
-    words: list,            # of `describe`
+    words: list,            # of `cell_words`
     boxes: torch.Tensor,    # (n 4) long, XYXY cells
 ) -> torch.Tensor:          # (n) float, 0 or more
     "z: how much the inside of a box differs from a thin frame around it (ours)."
@@ -215,7 +215,7 @@ def stand_out(
     return z * sides.prod(1).float().pow(.2)
 
 def sharpen(
-    words: list,            # of `describe`
+    words: list,            # of `cell_words`
     boxes: torch.Tensor,    # (n 4) long, XYXY cells
     reach: int = 3, rounds: int = 2,
 ) -> torch.Tensor:          # (n 4) long
@@ -242,7 +242,7 @@ def fit_boxes(
     """Boxes that hold an anchor and stand out (ours). An anchor for which fewer are left has its
     best one several times: that is one edit."""
     from torchvision.ops import nms
-    words = describe(image, attention)
+    words = cell_words(image, attention)
     boxes = all_boxes(tuple(words[0].shape[1:]))
     z, size = stand_out(words, boxes), torch.tensor(attention.size)
     cell = size / torch.tensor(words[0].shape[:0:-1])
@@ -260,7 +260,7 @@ def fit_boxes(
                 free[:, first] = False
     rows = [row or [first[0].item()] for row, first in zip(rows, best)]
     found = boxes[torch.tensor([(row + row[:1] * m)[:m] for row in rows])] * cell.repeat(2)
-    words = describe(image, attention, FINE)
+    words = cell_words(image, attention, FINE)
     cell = (size / torch.tensor(words[0].shape[:0:-1])).repeat(2)
     fine = sharpen(words, (found / cell).round().long().flatten(0, 1))
     found = fine.view(found.shape) * cell
