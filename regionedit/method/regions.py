@@ -197,6 +197,7 @@ def _counts(words: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:  # (count
     total, (x0, y0, x1, y1) = pad(words.cumsum(1).cumsum(2), (1, 0, 1, 0)), boxes.unbind(1)
     return total[:, y1, x1] - total[:, y0, x1] - total[:, y1, x0] + total[:, y0, x0]
 
+# %% ../../nbs/api/method/03_regions.ipynb #5a1f7a15
 def stand_out(
     words: list,            # of `cell_words`
     boxes: torch.Tensor,    # (n 4) long, XYXY cells
@@ -214,6 +215,7 @@ def stand_out(
         z = z + ((h - g).square() / (h + g).clamp(min=1e-6)).sum(0)
     return z * sides.prod(1).float().pow(.2)
 
+# %% ../../nbs/api/method/03_regions.ipynb #5a1f7a16
 def sharpen(
     words: list,            # of `cell_words`
     boxes: torch.Tensor,    # (n 4) long, XYXY cells
