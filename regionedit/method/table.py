@@ -61,22 +61,26 @@ class EditTable:
         asked = [] if self.s_src is None else [self.s_src]
         return torch.stack([*self.terms.values(), self.s_t2i, self.s_i2i, *asked]).isfinite().all(0)
 
-    def loss(self, config) -> torch.Tensor:     # (k m) float
-        """LR eq. 3: the weighted sum of the terms, less the evidence for the source. Where it is no
-        number, the worst of the anchor's others, 0 if there are none."""
-        loss = config.loss(self.terms) - self.evidence(config)
-        worst = loss.masked_fill(~self.valid, -torch.inf).amax(-1, keepdim=True).nan_to_num(
-            neginf=0.)
-        return torch.where(self.valid, loss, worst)
+# %% ../../nbs/api/method/10_table.ipynb #a47ec6dc
+@patch
+def loss(self: EditTable, config) -> torch.Tensor:     # (k m) float
+    """LR eq. 3: the weighted sum of the terms, less the evidence for the source. Where it is no
+    number, the worst of the anchor's others, 0 if there are none."""
+    loss = config.loss(self.terms) - self.evidence(config)
+    worst = loss.masked_fill(~self.valid, -torch.inf).amax(-1, keepdim=True).nan_to_num(
+        neginf=0.)
+    return torch.where(self.valid, loss, worst)
 
-    def score(self, config) -> torch.Tensor:    # (k m) float
-        "LR eq. 7, and the evidence for the source; NaN where there is no edit."
-        return config.alpha * self.s_t2i + config.beta * self.s_i2i + self.evidence(config)
+@patch
+def score(self: EditTable, config) -> torch.Tensor:    # (k m) float
+    "LR eq. 7, and the evidence for the source; NaN where there is no edit."
+    return config.alpha * self.s_t2i + config.beta * self.s_i2i + self.evidence(config)
 
-    def evidence(self, config):                 # (k m) float, or 0
-        "How much the source's being in the box counts."
-        return (config.source_weight * self.s_src if config.source_weight and self.s_src is not None
-                else 0.)
+@patch
+def evidence(self: EditTable, config):                 # (k m) float, or 0
+    "How much the source's being in the box counts."
+    return (config.source_weight * self.s_src if config.source_weight and self.s_src is not None
+            else 0.)
 
 # %% ../../nbs/api/method/10_table.ipynb #4a570c81
 @patch
@@ -252,6 +256,7 @@ def seen_in(clip, task: Task, boxes: list) -> Optional[torch.Tensor]:       # (u
     small = task.down(torch.tensor(boxes)).tolist()
     return source_evidence(clip, task.image, [tuple(b) for b in small], task.source)
 
+# %% ../../nbs/api/method/10_table.ipynb #896b6d8d
 def table_of(
     boxes: torch.Tensor, index: torch.Tensor,   # (k m 4), (k m) as from `distinct`
     made: dict,         # number of a distinct box -> (Edit, row of `measure`)
