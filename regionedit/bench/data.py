@@ -62,6 +62,7 @@ def _inside(folder: Path, name: str, whose: str) -> Path:
                          'write its path relative to that folder')
     return check_file(path, f'the picture of {whose}')
 
+# %% ../../nbs/api/bench/08_data.ipynb #14fcebca
 def read_pie(folder: Path) -> list:     # of Item
     "The entries of a mapping_file.json. Raises `ValueError` or `FileNotFoundError`."
     file, pictures = folder/'mapping_file.json', folder/'annotation_images'
@@ -91,6 +92,7 @@ def read_table(file: Path) -> list:     # of Item
                  r['source'], r['prompt'], box=_box(r.get('box'), i, file))
             for i, r in enumerate(rows, 1)]
 
+# %% ../../nbs/api/bench/08_data.ipynb #f911053e
 def _box(text: Optional[str], row: int, file: Path) -> Optional[tuple]:
     if not (text or '').strip(): return None
     numbers = re.findall(r'-?\d+', text)

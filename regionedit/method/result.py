@@ -91,7 +91,7 @@ class EditResult:
         "Of the noise and of the region network."
         return self.config.seed
 
-# %% ../../nbs/api/method/15_result.ipynb #3cd01989
+# %% ../../nbs/api/method/15_result.ipynb #10f1dfba
 @patch(as_prop=True)
 def num_edits(self: EditResult) -> int:
     """Distinct images asked of the editor: candidates are entries of the table, so nothing is

@@ -61,7 +61,7 @@ class EditTable:
         asked = [] if self.s_src is None else [self.s_src]
         return torch.stack([*self.terms.values(), self.s_t2i, self.s_i2i, *asked]).isfinite().all(0)
 
-# %% ../../nbs/api/method/10_table.ipynb #eddb8308
+# %% ../../nbs/api/method/10_table.ipynb #a47ec6dc
 @patch
 def loss(self: EditTable, config) -> torch.Tensor:     # (k m) float
     """LR eq. 3: the weighted sum of the terms, less the evidence for the source. Where it is no
@@ -259,7 +259,7 @@ def seen_in(clip, task: Task, boxes: list) -> Optional[torch.Tensor]:       # (u
     small = task.down(torch.tensor(boxes)).tolist()
     return source_evidence(clip, task.image, [tuple(b) for b in small], task.source)
 
-# %% ../../nbs/api/method/10_table.ipynb #79611c44
+# %% ../../nbs/api/method/10_table.ipynb #896b6d8d
 def table_of(
     boxes: torch.Tensor, index: torch.Tensor,   # (k m 4), (k m) as from `distinct`
     made: dict,         # number of a distinct box -> (Edit, row of `measure`)
