@@ -56,8 +56,8 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={
-        "cluster": cfg["cluster_requirements"].split(),
-        "dev": (cfg["dev_requirements"] + " " + cfg["cluster_requirements"]).split(),
+        **{name: cfg[f"{name}_requirements"].split() for name in ("cluster", "lora", "offload")},
+        "dev": " ".join(cfg[f"{name}_requirements"] for name in ("dev", "cluster", "lora", "offload")).split(),
     },
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),

@@ -32,14 +32,19 @@ class Parser(argparse.ArgumentParser):
     "Says what is wrong in one line, exit status 2."
     def error(self, message: str):
         "argparse would print a page and leave; here one sentence goes to `main`."
-        message = re.sub(r'(--[\w-]+)/--\w+', r'\1', message)       # one spelling of each option is enough
+        # one spelling of each option is enough
+        message = re.sub(r'(--[\w-]+)/--\w+', r'\1', message)
         for pattern, told in _TOLD:
-            if found := re.fullmatch(pattern, message, re.S): message = told.format(*(g if len(g) < 200 else g[:80] + '...' for g in found.groups()))
+            if found := re.fullmatch(pattern, message, re.S):
+                message = told.format(*(g if len(g) < 200 else g[:80] + '...'
+                                        for g in found.groups()))
         raise ValueError(f'{message}; see {self.prog} --help')
 
 def option(parser, name: str, **kwargs):
     "Add `--some-name`, also spelt `--some_name`."
-    parser.add_argument(*dict.fromkeys((f'--{name.replace("_", "-")}', f'--{name.replace("-", "_")}')), dest=name.replace('-', '_'), **kwargs)
+    parser.add_argument(*dict.fromkeys((f'--{name.replace("_", "-")}',
+                                        f'--{name.replace("-", "_")}')),
+                        dest=name.replace('-', '_'), **kwargs)
 
 # %% ../nbs/api/cli.ipynb #9df0a214
 def budget(text: str):
@@ -52,56 +57,78 @@ def add_config_options(parser):
         kind = type(default) if default is not None else RANGES[name][0]
         if name == 'budget': kind = budget
         shown = {'budget': 'full, for public models 5', 'preview_steps': 'none, for public models 4'}.get(name, "the editor's own") if default is None else default
-        option(parser, name, type=kind, default=argparse.SUPPRESS, help=f'{FIELDS_HELP[name]} (default: {shown})')
+        option(parser, name, type=kind, default=argparse.SUPPRESS,
+               help=f'{FIELDS_HELP[name]} (default: {shown})')
 
 # %% ../nbs/api/cli.ipynb #2c803f77
 def add_model_options(parser):
     "Which models, and where they work; see the page Presets."
-    option(parser, 'preset', default='pocket', help=f'models: {", ".join(PRESETS)}, ORG/NAME on the hub, a folder of the same layout, or a .py file with an editor of yours (default: pocket)')
+    option(parser, 'preset', default='pocket', help=f'models: {", ".join(PRESETS)}, ORG/NAME on '
+           'the hub, a folder of the same layout, or a .py file with an editor of yours (default: '
+           'pocket)')
     option(parser, 'vit', help=f'another ViT: {", ".join(VITS)}, a folder or ORG/NAME')
     option(parser, 'clip', help=f'another CLIP: {", ".join(CLIPS)}, a folder or ORG/NAME')
     option(parser, 'revision', help="commit or branch of a public editor (default: its card's)")
-    option(parser, 'variant', default='auto', help="of a public editor's weights, such as fp16 (default: its card's)")
-    option(parser, 'local-files-only', action='store_true', help='look for public models in the cache only')
-    option(parser, 'device', default='auto', help='cuda, mps or cpu (default: the best, for bundled models cpu)')
-    option(parser, 'dtype', default='auto', help='of the editor: float16, bfloat16 or float32 (default: on cuda the half in which it was published, float32 elsewhere)')
-    option(parser, 'windows-per-pass', type=int, help='windows that the editor works on at once (default: 1, for previews on cuda as many as fit)')
-    for name, text in PREVIEW_PARTS.items(): option(parser, f'preview-{name}', help=f'{text}, for previews')
-    option(parser, 'memory', action='append', help='a switch that saves memory, such as attention_slicing, vae_tiling or model_cpu_offload; may be given several times')
+    option(parser, 'variant', default='auto', help="of a public editor's weights, such as fp16 "
+           "(default: its card's)")
+    option(parser, 'local-files-only', action='store_true',
+           help='look for public models in the cache only')
+    option(parser, 'device', default='auto', help='cuda, mps or cpu (default: the best, for '
+           'bundled models cpu)')
+    option(parser, 'dtype', default='auto', help='of the editor: float16, bfloat16 or float32 '
+           '(default: on cuda the half in which it was published, float32 elsewhere)')
+    option(parser, 'windows-per-pass', type=int, help='windows that the editor works on at once '
+           '(default: 1, for previews on cuda as many as fit)')
+    for name, text in PREVIEW_PARTS.items():
+        option(parser, f'preview-{name}', help=f'{text}, for previews')
+    option(parser, 'memory', action='append', help='a switch that saves memory, such as '
+           'attention_slicing, vae_tiling or model_cpu_offload; may be given several times')
 
 def find_preset(args):
     "The models that the options ask for; says what is missing before anything heavy is imported."
-    return get_preset(args.preset, args.vit, args.clip, args.revision, args.variant, args.local_files_only)
+    return get_preset(args.preset, args.vit, args.clip, args.revision, args.variant,
+                      args.local_files_only)
 
 # %% ../nbs/api/cli.ipynb #46f09ea4
 def add_edit_command(commands):
     "Add `edit`: one picture."
-    edit = commands.add_parser('edit', help='edit one picture', description='Edit one picture inside a box that the method finds by itself.')
+    edit = commands.add_parser('edit', help='edit one picture',
+                               description='Edit one picture inside a box that the method finds by '
+                               'itself.')
     edit.add_argument('image', nargs='?', metavar='IMAGE', help='picture of any size and kind')
     option(edit, 'demo', action='store_true', help='edit a bundled picture instead of IMAGE')
     option(edit, 'source', help='word or phrase for what is edited, such as "a red apple"')
     option(edit, 'prompt', help='the wanted result, such as "a doughnut"')
     add_model_options(edit)
-    option(edit, 'out', default='regionedit-out', type=Path, help='folder for the results (default: regionedit-out)')
-    option(edit, 'html', type=Path, metavar='FILE', help='also write one page to walk through the edit, which needs no network')
+    option(edit, 'out', default='regionedit-out', type=Path,
+           help='folder for the results (default: regionedit-out)')
+    option(edit, 'html', type=Path, metavar='FILE', help='also write one page to walk through the '
+           'edit, which needs no network')
     option(edit, 'json', action='store_true', help="print result.json on one line and nothing else")
     add_config_options(edit)
 
 def add_train_command(commands):
     "Add `train`: one pocket model."
-    train = commands.add_parser('train', help='train a pocket model by its recipe', description='Train a pocket model; a checkpoint is kept, --resume goes on from it.')
+    train = commands.add_parser('train', help='train a pocket model by its recipe',
+                                description='Train a pocket model; a checkpoint is kept, --resume '
+                                'goes on from it.')
     train.add_argument('model', choices=list(RECIPES), help='which model')
-    option(train, 'minutes', type=float, default=60, help='training time, all resumed runs together (default: 60)')
+    option(train, 'minutes', type=float, default=60, help='training time, all resumed runs '
+           'together (default: 60)')
     option(train, 'resume', action='store_true', help='go on from the last checkpoint')
-    option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not with random numbers: clip, diffusion and maskgit')
+    option(train, 'start', type=Path, help='begin with the weights of a folder (or "bundled"), not '
+           'with random numbers: clip, diffusion and maskgit')
     option(train, 'lr', type=float, help="highest learning rate (default: the recipe's)")
-    option(train, 'keep', type=float, default=0., help='share of the weights begun with in the result, 0 to 1: what was known is forgotten less (default: 0)')
-    option(train, 'out', default='training', type=Path, help='folder for checkpoints and weights (default: training)')
+    option(train, 'keep', type=float, default=0., help='share of the weights begun with in the '
+           'result, 0 to 1: what was known is forgotten less (default: 0)')
+    option(train, 'out', default='training', type=Path,
+           help='folder for checkpoints and weights (default: training)')
 
 # %% ../nbs/api/cli.ipynb #bb9cfaa7
 def build_parser() -> Parser:
     "The whole command line."
-    parser = Parser(prog='regionedit', description='Edit a picture by text inside a box that is found and learned, not drawn.')
+    parser = Parser(prog='regionedit', description='Edit a picture by text inside a box that is '
+                    'found and learned, not drawn.')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', parser_class=Parser)
     add_edit_command(commands)
     add_batch_command(commands, option, add_model_options, add_config_options)
@@ -118,14 +145,19 @@ DEMO = dict(image='apple', source='a red apple', prompt='a sunflower')
 def check_given(args):
     "Is there enough to edit, and not too much? Raises `ValueError`."
     if not args.demo and not (args.image and args.source and args.prompt):
-        raise ValueError('expected IMAGE, --source and --prompt (or --demo), got too little; see regionedit edit --help')
-    if args.demo and args.image: raise ValueError(f'expected IMAGE or --demo, got both ({args.image}); leave one out')
+        raise ValueError('expected IMAGE, --source and --prompt (or --demo), got too little; see '
+                         'regionedit edit --help')
+    if args.demo and args.image:
+        raise ValueError(f'expected IMAGE or --demo, got both ({args.image}); leave one out')
 
 def inputs(args) -> tuple:      # picture (path or RGB), prompt, source
     "What is to be edited. Raises `ValueError` or `FileNotFoundError`."
     from regionedit.method.core import open_image
     from regionedit.pocket import example
-    if args.demo: image, prompt, source = example(DEMO['image']), args.prompt or DEMO['prompt'], args.source or DEMO['source']
+    if args.demo:
+        image = example(DEMO['image'])
+        prompt = args.prompt or DEMO['prompt']
+        source = args.source or DEMO['source']
     else: image, prompt, source = open_image(args.image), args.prompt, args.source
     return image, check_text('--prompt', prompt), check_text('--source', source)
 
@@ -148,7 +180,10 @@ def command_edit(args) -> int:
     result.save(args.out)
     if args.html: result.to_html(args.html, editor)
     if args.json: print(json.dumps(json.loads((args.out/'result.json').read_text())))
-    else: print(f'"{source}" -> "{prompt}": box {result.box}, score {result.score:.3f}, {result.num_edits} edits in {result.seconds["total"]:.1f} s; see {args.out}/edit.png')
+    else:
+        print(f'"{source}" -> "{prompt}": box {result.box}, score {result.score:.3f}, '
+              f'{result.num_edits} edits in {result.seconds["total"]:.1f} s; see '
+              f'{args.out}/edit.png')
     return 0
 
 # %% ../nbs/api/cli.ipynb #91890595
@@ -161,20 +196,30 @@ RECIPES = dict(     # model -> module of regionedit.pocket, class
 def command_train(args) -> int:
     "`regionedit train`."
     from importlib import import_module
-    if not 0 < args.minutes < 100_000: raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the time you have')
-    if args.lr is not None and not 0 < args.lr < 1: raise ValueError(f'expected --lr between 0 and 1, got {args.lr}; a few times 1e-4 goes on gently from trained weights')
-    if not 0 <= args.keep < 1: raise ValueError(f'expected --keep from 0 to below 1, got {args.keep}; 0 keeps nothing of the weights begun with')
-    if args.keep and not (args.start or args.resume): raise ValueError('expected --start with --keep, got none; say which weights are kept')
+    if not 0 < args.minutes < 100_000:
+        raise ValueError(f'expected --minutes between 0 and 100000, got {args.minutes}; give the '
+                         'time you have')
+    if args.lr is not None and not 0 < args.lr < 1:
+        raise ValueError(f'expected --lr between 0 and 1, got {args.lr}; a few times 1e-4 goes on '
+                         'gently from trained weights')
+    if not 0 <= args.keep < 1:
+        raise ValueError(f'expected --keep from 0 to below 1, got {args.keep}; 0 keeps nothing of '
+                         'the weights begun with')
+    if args.keep and not (args.start or args.resume):
+        raise ValueError('expected --start with --keep, got none; say which weights are kept')
     check_out(args.out)
     from regionedit.pocket.training import train
     from regionedit.models.bundled import weights_folder
     module, recipe = RECIPES[args.model]
     recipe = getattr(import_module(f'regionedit.pocket.{module}'), recipe)(root=args.out)
     if args.lr: recipe.lr = args.lr
-    if args.start and args.resume: raise ValueError('expected --start or --resume, got both; --resume goes on with what --start began')
+    if args.start and args.resume:
+        raise ValueError('expected --start or --resume, got both; --resume goes on with what '
+                         '--start began')
     start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
     card = train(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep)
-    print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in {args.out/args.model}/weights')
+    print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in '
+          f'{args.out/args.model}/weights')
     return 0
 
 # %% ../nbs/api/cli.ipynb #27553eff
@@ -202,31 +247,38 @@ def command_doctor(args) -> int:
     from regionedit.models.bundled import NAMES, weights_folder
     import torch
     for name, value in library_versions().items(): print(f'{name:16} {value}')
-    print(f'{"python":16} {platform.python_version()} on {platform.system()}, {torch.get_num_threads()} threads')
-    print(f'{"device":16} {"cuda" if torch.cuda.is_available() else "cpu"} (the pocket models need no more than a cpu)')
+    print(f'{"python":16} {platform.python_version()} on {platform.system()}, '
+          f'{torch.get_num_threads()} threads')
+    print(f'{"device":16} {"cuda" if torch.cuda.is_available() else "cpu"} (the pocket models need '
+          'no more than a cpu)')
     print(f'{"hub cache":16} {HF_HUB_CACHE}, not needed by the pocket models')
     missing = 0
     for name, told in too_old(requires('regionedit') or []).items():
         print(f'{name:16} {told}; pip install --upgrade {name}'); missing = 2
     for name in NAMES:
         try: print(f'{"pocket " + name:16} {weights_folder(name)}')
-        except ModelNotAvailable as error: print(f'{"pocket " + name:16} missing: {error}'); missing = 2
+        except ModelNotAvailable as error:
+            print(f'{"pocket " + name:16} missing: {error}'); missing = 2
     return missing
 
 # %% ../nbs/api/cli.ipynb #4a67a583
 def command_cite(args) -> int:
     "`regionedit cite`."
-    print('Yuanze Lin, Yi-Wen Chen, Yi-Hsuan Tsai, Lu Jiang, Ming-Hsuan Yang. Text-Driven Image Editing via Learnable Regions. CVPR 2024. arXiv:2311.16432')
+    print('Yuanze Lin, Yi-Wen Chen, Yi-Hsuan Tsai, Lu Jiang, Ming-Hsuan Yang. Text-Driven Image '
+          'Editing via Learnable Regions. CVPR 2024. arXiv:2311.16432')
     return 0
 
 # %% ../nbs/api/cli.ipynb #2d5d44d8
-COMMANDS = dict(edit=command_edit, batch=command_batch, bench=command_bench, train=command_train, lab=command_lab, doctor=command_doctor, cite=command_cite)
+COMMANDS = dict(edit=command_edit, batch=command_batch, bench=command_bench, train=command_train,
+                lab=command_lab, doctor=command_doctor, cite=command_cite)
 
 def tell(message):
-    "One line on standard error, in a terminal also those below it that hold commands; odd characters are escaped, they may come from anywhere."
+    """One line on standard error, in a terminal also those below it that hold commands; odd
+    characters are escaped, they may come from anywhere."""
     lines = str(message).split('\n  ') if isinstance(message, ModelNotAvailable) and sys.stderr.isatty() else [str(message)]
     for i, line in enumerate(' '.join(l.split()) for l in lines):
-        print(('  ' if i else 'regionedit: ') + ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+        print(('  ' if i else 'regionedit: ')
+              + ''.join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
 
 MEMORY = ('expected more memory than there is; make the picture smaller, lower --num-proposals, '
           'or use --memory and --dtype')
@@ -255,7 +307,9 @@ def main(argv: list = None) -> int:
             parser = build_parser()
             args, more = parser.parse_known_args(argv)
             where = ' '.join(filter(None, ('regionedit', args.command)))
-            if more: raise ValueError(f'expected what {where} knows, got also {" ".join(more)[:100]}; see {where} --help')
+            if more:
+                raise ValueError(f'expected what {where} knows, got also {" ".join(more)[:100]}; '
+                                 f'see {where} --help')
             if args.command is None: parser.print_help(); return 0
             status = COMMANDS[args.command](args)
             sys.stdout.flush()
@@ -265,9 +319,11 @@ def main(argv: list = None) -> int:
         return 0
     except (ValueError, ModelNotAvailable, OSError) as error: tell(_sentence(error)); return 2
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and 'memory' not in str(error): raise        # a bug of ours is worth its traceback
+        # a bug of ours is worth its traceback
+        if isinstance(error, RuntimeError) and 'memory' not in str(error): raise
         tell(MEMORY); return 2
     except KeyboardInterrupt: tell('stopped'); return 130
 
 # %% ../nbs/api/cli.ipynb #d7f719dc
-if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())      # a notebook has no file
+# a notebook has no file
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())

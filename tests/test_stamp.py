@@ -93,15 +93,14 @@ def test_a_lesson_without_the_line_is_refused():
 def test_views_go_and_pictures_get_a_palette():
     flat = Image.new('RGBA', (60, 40), (255, 0, 0, 255))
     flat.paste((0, 0, 0, 0), (0, 0, 30, 40))
-    bar, view = (shown({tool.VIEW: {'model_id': '1'}, 'text/plain': t})
-                 for t in ('100%', 'Explorer: alive where the notebook runs; '
-                                   '.picture() is what it shows now'))
+    bar = shown({tool.VIEW: {'model_id': '1'}, 'text/plain': '100%'})
+    view = shown({tool.VIEW: {'model_id': '1'}, 'text/plain': 'Page', 'text/html': '<b>x</b>'})
     text, picture = shown({'text/plain': '1'}), shown({'image/png': png(flat)})
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell('x', outputs=[bar, view, text, picture])])
     tool.tidy(notebook)
-    line, kept, small = notebook.cells[0].outputs
-    assert kept == text and list(line.data) == ['text/plain']
+    page, kept, small = notebook.cells[0].outputs
+    assert kept == text and sorted(page.data) == ['text/html', 'text/plain']
     assert len(small.data['image/png']) < len(png(flat)) / 4
     image = Image.open(io.BytesIO(base64.b64decode(small.data['image/png'])))
     assert image.mode == 'P' and image.convert('RGB').getpixel((5, 5)) == (

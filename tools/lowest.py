@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = {'nbdev', 'execnb', 'fastcore', 'ghapi', 'playwright', 'smalldocs', 'ruff'}     # not for tests
-REQUIREMENTS = ('requirements', 'cluster_requirements')
+REQUIREMENTS = ('requirements', 'cluster_requirements', 'lora_requirements', 'offload_requirements')
 PAGES = ('tests/test_notebooks.py', 'tests/test_stamp.py')     # they need nbdev
 
 

@@ -6,8 +6,8 @@
 `previews`: the whole search with previews beside the paper's way, on fresh scenes: rank correlation of the losses of all boxes, and
 *replaced*, as a share of what the full table reaches: the second judge names the new thing in the box, does not name the old one in
 its true box, and the box covers 70 % of that. `scales`: tables of the oracle, which paints a true sprite into any box, measured with
-pocket CLIP and with the same features squeezed into a narrow cone by a large common vector, as public CLIPs have them; the box chosen
-on either scale of values.
+pocket CLIP and with the same features pushed into a narrow cone by a large common vector, as public CLIPs have them, in two ways;
+the box chosen on either scale of values.
 Each prints a line a scene and the means at the end; take all the time of one core.
 """
 import argparse, json
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from regionedit import RegionEditor
+from regionedit.bench.methods import Remembering
 from regionedit.method.attention import attend
 from regionedit.method.clip import ImageFeatures
 from regionedit.method.config import Config, Task
@@ -73,23 +74,27 @@ def previews(args):
         print(seed, json.dumps(rows, default=float), flush=True)
     for name, rows in found.items(): print(name, means(rows))
 
-class Squeezed:
-    "A CLIP whose features share a vector of length `cone`; that of texts leans to that of pictures."
-    def __init__(self, clip, cone: float = 3.):
-        width, self.clip, self.cone = clip.encode_texts(['a']).shape[1], clip, cone
-        self.image = cone * self.common(width, 0)
-        self.text = .3 * self.image + .95 * cone * self.common(width, 1)
+class Narrow:
+    """A CLIP whose features share a vector of length 3, texts another that leans to it. `apart`: the
+    vectors have dimensions of their own, so that all cosines shrink alike, to a tenth; otherwise they
+    lie among the features, as a public CLIP's mean does, and how far a feature leans that way is added
+    to every cosine."""
+    def __init__(self, clip, apart: bool): self.clip, self.apart = clip, apart
 
-    def common(self, width: int, seed: int) -> torch.Tensor:    # (width), unit length
-        return F.normalize(torch.randn(width, generator=torch.Generator().manual_seed(seed)), dim=0)
+    def shared(self, x: torch.Tensor, text: bool = False) -> torch.Tensor:      # (... d) -> (... d')
+        if self.apart:
+            x = F.pad(x, (0, 2))
+            one, two = F.one_hot(torch.tensor([x.shape[-1] - 2, x.shape[-1] - 1]), x.shape[-1])
+        else: one, two = (F.normalize(torch.randn(x.shape[-1], generator=torch.Generator()
+                                                  .manual_seed(seed)), dim=0) for seed in (0, 1))
+        return F.normalize(x + 3 * (.3 * one + .95 * two if text else one), dim=-1)
 
     def encode_images(self, images: list) -> ImageFeatures:
         f = self.clip.encode_images(images)
-        tokens = F.normalize(f.tokens, dim=-1) + self.cone * self.common(f.tokens.shape[-1], 2)
-        return ImageFeatures(F.normalize(f.pooled + self.image, dim=-1), tokens)
+        return ImageFeatures(self.shared(f.pooled), self.shared(F.normalize(f.tokens, dim=-1)))
 
     def encode_texts(self, texts: list) -> torch.Tensor:
-        return F.normalize(self.clip.encode_texts(texts) + self.text, dim=-1)
+        return self.shared(self.clip.encode_texts(texts), text=True)
 
 def choice(table, config) -> tuple:
     "Where the method would edit: the lowest loss at each anchor, then the highest score."
@@ -99,7 +104,8 @@ def choice(table, config) -> tuple:
 
 def scales(args):
     models, found, spreads = RegionEditor.from_pretrained(args.preset), [], []
-    clips = dict(pocket=models.clip, squeezed=Squeezed(models.clip))
+    clip = Remembering(models.clip)
+    clips = dict(pocket=clip, narrow=Narrow(clip, True), leaning=Narrow(clip, False))
     for seed in range(FIRST + 10_000, FIRST + 10_000 + args.scenes):
         scene, old, new = case(seed)
         config = Config(seed=seed)
@@ -110,7 +116,7 @@ def scales(args):
         edits = oracle_edits(scene, unique, new, STYLES[seed % len(STYLES)])
         for name, clip in clips.items():
             rows = measure(clip, task, edits, seen_in(clip, task, unique))
-            spreads.append(dict(clip=name) | dict(zip(MEASURES, rows.std(0, correction=0).tolist())))
+            spreads.append(dict(whose=name) | dict(zip(MEASURES, rows.std(0, correction=0).tolist())))
             again = table_of(boxes, index, dict(enumerate(zip(edits, rows))))
             for scale in ('paper', 'spread'):
                 row[f'{name}, {scale}'] = choice(on_scale(again, scale), config)
@@ -121,7 +127,7 @@ def scales(args):
         print(seed, json.dumps(row), flush=True)
     for name in found[0]: print(name, means([r[name] for r in found]))
     for name in clips:
-        of = [s for s in spreads if s['clip'] == name]
+        of = [s for s in spreads if s['whose'] == name]
         print('spread,', name, {m: round(torch.tensor([s[m] for s in of]).median().item(), 4)
                                 for m in UNITS})
 

@@ -19,8 +19,6 @@ from pages import public_names
 FETCHED = dict(script='src', img='src', iframe='src', embed='src', source='src', video='src',
                audio='src', object='data')
 ELSEWHERE = re.compile(r'(https?:)?//', re.I)
-LATER = ('api/pocket/', 'api/editors/')     # rooms that another branch rewrites: to be emptied
-STILL_UNDOCUMENTED = 0          # names of these rooms without a signature: only goes down
 
 def letters(text: str) -> str: return re.sub(r'[^0-9A-Za-z]+', '', text)
 
@@ -310,17 +308,15 @@ def check(docs: Path, nbs: Path) -> list:
     config = yaml.safe_load(read(nbs/'_quarto.yml'))
     sources = [Source(p, nbs) for p in sorted(nbs.rglob('*.ipynb'))
                if '.ipynb_checkpoints' not in p.parts]
-    faults, pages, later, names = [], [], [], 0
+    faults, pages, names = [], [], 0
     for source in sources:
         if not (docs/source.page).exists(): faults.append(f'{source.name}: no page'); continue
         pages.append(page := Built(docs/source.page, docs))
-        lost, spared = missing_signatures(page, source), source.name.startswith(LATER)
+        lost = missing_signatures(page, source)
         names += len(source.names()) - len(lost)
         faults += mute(page) + missing_colab(page, source) + missing_outputs(page, source)
-        if spared: later += lost
-        else: faults += lost + missing_words(page, source)
-    if len(later) > STILL_UNDOCUMENTED: faults += later
-    print(f'{names} public names have their signatures, {len(later)} of later rooms do not')
+        faults += lost + missing_words(page, source)
+    print(f'{names} public names have their signatures')
     faults += dead_links(pages) + other_hosts(pages, docs) + searchable(pages, docs)
     faults += reading_order(config, [s.name for s in sources]) + sidebar(pages, docs, config)
     return faults + try_it(docs) + walk(docs, [p.name for p in pages])

@@ -37,8 +37,7 @@ def weights() -> str:
 
 def bundle_of(result, editor, truth) -> dict:
     "What the page of a result shows, with the models' own words."
-    try: from regionedit.explorer.record import learn_again
-    except ImportError: from regionedit.widgets.learning import learn_again     # until it has moved
+    from regionedit.explorer.record import learn_again
     runs = {name: learn_again(result, name, editor.vit, editor.clip) for name in OTHERS}
     with tempfile.TemporaryDirectory() as folder:
         page = result.to_html(Path(folder)/'edit.html', editor=editor, runs=runs, truth=truth)

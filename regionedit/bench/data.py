@@ -26,11 +26,9 @@ from .metrics import clip_scores, placed, preserved
 from .pie import PIE, decode_mask, find_lpips, mask_box, pie_measures
 from .report import finite
 from .rows import read_rows, settings_of, write_rows
-from ..method.config import Config
 from ..method.core import (ModelNotAvailable, Note, check_box, check_file, open_image,
                                     shown)
 from ..method.masks import box_mask
-from ..results.frame import Rows
 
 # %% ../../nbs/api/bench/08_data.ipynb #fa8a7e82
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ def plain(prompt: str) -> str:
     "A prompt without the brackets that mark what changes."
     return prompt.replace('[', '').replace(']', '').strip()
 
+# %% ../../nbs/api/bench/08_data.ipynb #6bcfb0f0
 def _inside(folder: Path, name: str, whose: str) -> Path:
     "A file that an entry names. Raises `ValueError` for one elsewhere, `FileNotFoundError`."
     path = folder/str(name)
@@ -63,6 +62,7 @@ def _inside(folder: Path, name: str, whose: str) -> Path:
                          'write its path relative to that folder')
     return check_file(path, f'the picture of {whose}')
 
+# %% ../../nbs/api/bench/08_data.ipynb #14fcebca
 def read_pie(folder: Path) -> list:     # of Item
     "The entries of a mapping_file.json. Raises `ValueError` or `FileNotFoundError`."
     file, pictures = folder/'mapping_file.json', folder/'annotation_images'
@@ -81,6 +81,7 @@ def read_pie(folder: Path) -> list:     # of Item
                              ) from None
     return items
 
+# %% ../../nbs/api/bench/08_data.ipynb #93ad0933
 def read_table(file: Path) -> list:     # of Item
     "The rows of a CSV. Raises `ValueError` or `FileNotFoundError`."
     with open(file, encoding='utf-8-sig', newline='') as f: rows = list(csv.DictReader(f))
@@ -91,6 +92,7 @@ def read_table(file: Path) -> list:     # of Item
                  r['source'], r['prompt'], box=_box(r.get('box'), i, file))
             for i, r in enumerate(rows, 1)]
 
+# %% ../../nbs/api/bench/08_data.ipynb #f911053e
 def _box(text: Optional[str], row: int, file: Path) -> Optional[tuple]:
     if not (text or '').strip(): return None
     numbers = re.findall(r'-?\d+', text)
@@ -113,8 +115,8 @@ def read_data(
     raise ValueError(f'expected at least one picture in {folder}, got none; name another folder')
 
 # %% ../../nbs/api/bench/08_data.ipynb #29f8728d
-OURS = ('iou', 'hit', 'mse', 'psnr', 'ssim', 'features', 'clip_t', 'clip_dir', 'score', 'edits',
-        'seconds')
+OURS = ('iou', 'covered', 'hit', 'mse', 'psnr', 'ssim', 'features', 'clip_t', 'clip_dir', 'score',
+        'edits', 'seconds')
 MEASURED = (*OURS, *PIE)
 COLUMNS = ('preset', 'id', 'method', 'settings', 'image', 'source', 'prompt', 'box', *MEASURED)
 
@@ -148,8 +150,10 @@ def judges_for(models, bundled: bool) -> tuple:     # ViT, CLIP, LPIPS or None
     try:
         if not bundled:
             card = VITS[JUDGES[0]]
-            vit, clip = load_vit(f'hf-hub:{card.repo}', device), load_clip(JUDGES[1], device)
+            vit = load_vit(f'hf-hub:{card.repo}', device)
+            clip = load_clip(JUDGES[1], device)
     except ModelNotAvailable as error:
+        vit, clip = models.vit, models.clip
         warnings.warn('the preset\'s own ViT and CLIP measure, not ViT-B/8 and ViT-L/14: values '
                       f'are not comparable with published ones ({str(error)[:200]})', Note)
     try: lpips = find_lpips()

@@ -158,9 +158,10 @@ def report(rows: list, seconds: float = None) -> dict:
 # %% ../../nbs/api/bench/06_report.ipynb #3d9221fb
 # the columns that the command prints with their intervals, and those of a page
 SURE = dict(replaced='.2f', iou='.2f', recogniser='.2f', changed='.2f', score='.3f')
-SHOWN = dict(replaced='.2f', gone='.2f', covered='.2f', seam='.1f', iou='.2f', hit='.2f', named='.2f', clip='.2f', recogniser='.2f', kept='.1f',
-    changed='.2f', psnr_raw='.1f', ssim_raw='.3f', features_raw='.3f', clip_t='.3f',
-    clip_dir='.3f', structure='.4f', score='.3f', edits='.0f', seconds='.2f')
+SHOWN = dict(replaced='.2f', gone='.2f', covered='.2f', seam='.1f', iou='.2f', hit='.2f',
+             named='.2f', clip='.2f', recogniser='.2f', kept='.1f', changed='.2f', psnr_raw='.1f',
+             ssim_raw='.3f', features_raw='.3f', clip_t='.3f', clip_dir='.3f', structure='.4f',
+             score='.3f', edits='.0f', seconds='.2f')
 
 def lined(head: list, lines: list) -> str:
     "A table in Markdown, of texts."

@@ -51,6 +51,7 @@ def renew(widget: AnyWidget):
         made = []
     _ALIVE[cell] = run, [*made, widget]
 
+# %% ../../nbs/api/explorer/03_widget.ipynb #702aa306
 _MEET = LOAD + """
 const meet = globalThis.regioneditPages ??= { pages: new Map(), models: new Map() };
 export default {

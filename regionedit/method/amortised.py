@@ -112,7 +112,8 @@ class TextRegionNetwork(nn.Module):
 # %% ../../nbs/api/method/14_amortised.ipynb #5a1f7b02
 def moves_between(
     boxes: torch.Tensor, targets: torch.Tensor,     # (... 4) float or long, XYXY
-) -> torch.Tensor:      # (... 4) float: steps of the centre in sides, logarithms of the sides' ratio
+# (... 4) float: steps of the centre in sides, logarithms of the sides' ratio
+) -> torch.Tensor:
     "The move that turns each box into its target."
     (side, centre), (wanted, there) = (
         (b[..., 2:] - b[..., :2], (b[..., 2:] + b[..., :2]) / 2)

@@ -14,7 +14,6 @@ from typing import Optional
 import torch
 
 from .config import Config, Task
-from .edits import Edit
 from .ranking import rank
 from .table import (TERMS, MEASURES, EditTable, distinct, edit, measure, on_scale,
                                      rescaled, seen_in, state_of, table_of, work_of)
@@ -180,7 +179,9 @@ def paint_chosen(
 ) -> EditTable:
     "Paint chosen previews in full, best first, as far as the budget goes."
     config, k = task.config, torch.arange(len(chosen))
-    score = on_scale(table, config.scale).score(config)[k, chosen].masked_fill(~table.valid[k, chosen], -torch.inf)
+    score = on_scale(table,
+                     config.scale).score(config)[k, chosen].masked_fill(~table.valid[k, chosen],
+                                                                        -torch.inf)
     best = [i for i in rank(score).tolist() if score[i].isfinite()]
     ids = list(dict.fromkeys(table.index[k, chosen][best].tolist()))
     _, asked, price = looking(models, task, len(table.edits))

@@ -12,6 +12,7 @@ import hashlib
 from numbers import Integral, Real
 from typing import Callable, Optional
 
+from fastcore.basics import patch
 from PIL import Image
 
 from .core import scale_box, shown
@@ -60,13 +61,16 @@ class Config:
             raise ValueError('expected scale="paper" with estimator="gumbel", whose gradient comes '
                              'from CLIP itself, got "spread"; change one of them')
 
-    def as_dict(self) -> dict:
-        "Field name to value."
-        return asdict(self)
+# %% ../../nbs/api/method/01_config.ipynb #04fa9e50
+@patch
+def as_dict(self: Config) -> dict:
+    "Field name to value."
+    return asdict(self)
 
-    def loss(self, terms: dict):        # name -> tensors of one shape
-        "The weighted sum of the three terms (LR eq. 3)."
-        return sum(getattr(self, f'lambda_{name}') * value for name, value in terms.items())
+@patch
+def loss(self: Config, terms: dict):        # name -> tensors of one shape
+    "The weighted sum of the three terms (LR eq. 3)."
+    return sum(getattr(self, f'lambda_{name}') * value for name, value in terms.items())
 
 # %% ../../nbs/api/method/01_config.ipynb #c693b9eb
 CHOICES = dict(anchors=('spread', 'topk', 'shifted'), proposals=('centred', 'fitted'),

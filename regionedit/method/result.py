@@ -9,6 +9,7 @@ __all__ = ['Candidate', 'EditResult']
 from dataclasses import dataclass, field
 from typing import Optional
 
+from fastcore.basics import patch
 from PIL import Image
 import torch
 
@@ -90,20 +91,21 @@ class EditResult:
         "Of the noise and of the region network."
         return self.config.seed
 
-    @property
-    def num_edits(self) -> int:
-        """Distinct images asked of the editor: candidates are entries of the table, so nothing is
-        edited twice."""
-        return self.table.num_edits
+# %% ../../nbs/api/method/15_result.ipynb #10f1dfba
+@patch(as_prop=True)
+def num_edits(self: EditResult) -> int:
+    """Distinct images asked of the editor: candidates are entries of the table, so nothing is
+    edited twice."""
+    return self.table.num_edits
 
-    @property
-    def evaluations(self) -> Optional[int]:
-        """Evaluations of the editor's network, one a window, text and step: what the edit cost
-        without a cache; None where the editor does not say."""
-        return self.table.evaluations
+@patch(as_prop=True)
+def evaluations(self: EditResult) -> Optional[int]:
+    """Evaluations of the editor's network, one a window, text and step: what the edit cost
+    without a cache; None where the editor does not say."""
+    return self.table.evaluations
 
-    @property
-    def left_out(self) -> list:
-        """(anchor, proposal) of each that was edited and has a loss that is not a number; see
-        `EditTable.valid`."""
-        return [tuple(i) for i in (self.table.known & ~self.table.valid).nonzero().tolist()]
+@patch(as_prop=True)
+def left_out(self: EditResult) -> list:
+    """(anchor, proposal) of each that was edited and has a loss that is not a number; see
+    `EditTable.valid`."""
+    return [tuple(i) for i in (self.table.known & ~self.table.valid).nonzero().tolist()]

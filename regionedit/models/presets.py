@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['VITS', 'CLIPS', 'EDITOR_CARDS', 'VIT', 'CLIP', 'BUNDLED', 'PRESETS', 'Source', 'Preset', 'look_up_preset',
-           'kind_from_file', 'get_preset', 'half_of', 'choose_device']
+           'kind_from_file', 'get_preset', 'half_of', 'check_device', 'choose_device']
 
 # %% ../../nbs/api/models/02_presets.ipynb #13fee18f
+from collections import Counter
 from dataclasses import dataclass, field, replace
 import runpy, sys
 from pathlib import Path
@@ -149,12 +150,26 @@ def get_preset(
 def half_of(
     weights: Path,      # an editor's folder
 ) -> str:               # 'float16' or 'bfloat16'
-    "The half precision of the largest file of weights, float16 where it has none."
+    """The half precision in which most of the largest file of weights is. Where it is in full:
+    float16, and bfloat16 for models that flow (they were trained in it, and leave float16's
+    range)."""
     from safetensors import safe_open
     files = sorted(weights.glob('*/*.safetensors'), key=lambda file: file.stat().st_size)
     with safe_open(files[-1], 'pt') as tensors:
-        number = tensors.get_slice(next(iter(tensors.keys()))).get_dtype()
-    return 'bfloat16' if number == 'BF16' else 'float16'
+        kinds = Counter(tensors.get_slice(name).get_dtype() for name in tensors.keys())
+    (kind, _), = kinds.most_common(1)
+    index = weights/'model_index.json'
+    flows = index.is_file() and 'FlowMatch' in str(read_index(index).get('scheduler'))
+    return 'bfloat16' if kind == 'BF16' or kind == 'F32' and flows else 'float16'
+
+def check_device(device: str) -> str:
+    "A device of this machine. Raises `ValueError`."
+    import torch
+    try: torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error: raise ValueError(
+        f'expected a device of this machine, got {shown(device)} ({str(error).splitlines()[0]}); '
+        '"auto" takes the best') from None
+    return device
 
 def choose_device(
     device: str = 'auto',       # 'cuda', 'mps', 'cpu', 'cuda:1', ...
@@ -172,9 +187,6 @@ def choose_device(
     name = auto if dtype == 'auto' else str(dtype).removeprefix('torch.')
     if name not in ('float16', 'bfloat16', 'float32'): raise ValueError(
         f'expected dtype to be auto, float16, bfloat16 or float32, got {shown(dtype)}')
-    try: torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error: raise ValueError(
-        f'expected a device of this machine, got {shown(device)} ({str(error).splitlines()[0]}); '
-        '"auto" takes the best') from None
+    check_device(chosen)
     if not bundled: print(f'regionedit: models on {chosen}, the editor in {name}', file=sys.stderr)
     return chosen, getattr(torch, name)

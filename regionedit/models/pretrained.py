@@ -20,7 +20,7 @@ from ..method.edits import EDITORS, Editor
 from ..method.editor import RegionEditor
 from .bundled import weights_folder
 from .hub import find_model
-from .presets import Preset, choose_device, get_preset
+from .presets import Preset, check_device, choose_device, get_preset
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8177ad9b
 def _source(source: Union[str, Path]) -> Union[str, Path]:
@@ -115,3 +115,29 @@ def from_pretrained(
                          **{**preset.editor_args, **editor_args})
     return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
                weights_folder('rgn'), preset.public)
+
+# %% ../../nbs/api/models/03_pretrained.ipynb #cit00002
+@patch
+def to(
+    self: RegionEditor,
+    device: str,        # 'cuda', 'mps', 'cpu', 'cuda:1', ...
+) -> RegionEditor:      # itself
+    "Move all models. Raises `ValueError` for a device that this machine does not have."
+    device, editor = check_device(device), self.editor
+    for part in (self.vit, self.clip.model, *vars(editor).values()):
+        if isinstance(part, nn.Module): part.to(device)
+    if hasattr(editor, 'to'): editor.to(device)
+    return self
+
+@patch
+def enable_model_cpu_offload(
+    self: RegionEditor,
+    device: str = 'cuda',       # where the parts work
+) -> RegionEditor:              # itself
+    "Keep the parts of the editor's pipeline in main memory. Raises `ValueError`."
+    if not hasattr(self.editor, 'enable_model_cpu_offload'):
+        raise ValueError('expected an editor that is a pipeline of diffusers, this one is '
+                         f'{self.editor.name!r} and small; leave offloading out')
+    self.editor.enable_model_cpu_offload(check_device(device))
+    for part in (self.vit, self.clip.model): part.to(device)
+    return self

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Optional
 import itertools, json, os, time
 
+from fastcore.basics import patch
 import numpy as np
 
 from ..method.core import shown
@@ -62,39 +63,42 @@ class Session:
         "The question that is open; None at the end."
         return self.trials[len(self.answers)] if len(self.answers) < len(self.trials) else None
 
-    def answer(
-        self,
-        side: str,                          # 'left' or 'right'
-        seconds: Optional[float] = None,    # that the participant took
-    ):
-        "Write down the answer to the open question. Raises `ValueError`."
-        if side not in ('left', 'right') or self.trial is None:
-            raise ValueError("expected 'left' or 'right' while a question is open, got "
-                f'{shown(side)} at {len(self.answers)} of {len(self.trials)}; see Session.trial')
-        now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-        row = dict(study=self.study.digest, participant=self.participant, **asdict(self.trial),
-            answer=side, seconds=None if seconds is None else round(seconds, 2), time=now)
-        with open(self.path, 'ab') as f:
-            if read_file(self.path, self.study.digest)[1] != self.size:
-                raise ValueError(f'participant {self.participant} was answered for in another '
-                    'window; open the session again')
-            f.truncate(self.size)
-            self.size += f.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
-            f.flush()
-            os.fsync(f.fileno())
-        self.answers.append(row)
+# %% ../../nbs/api/study/02_answers.ipynb #f68b9682
+@patch
+def answer(
+    self: Session,
+    side: str,                          # 'left' or 'right'
+    seconds: Optional[float] = None,    # that the participant took
+):
+    "Write down the answer to the open question. Raises `ValueError`."
+    if side not in ('left', 'right') or self.trial is None:
+        raise ValueError("expected 'left' or 'right' while a question is open, got "
+            f'{shown(side)} at {len(self.answers)} of {len(self.trials)}; see Session.trial')
+    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+    row = dict(study=self.study.digest, participant=self.participant, **asdict(self.trial),
+        answer=side, seconds=None if seconds is None else round(seconds, 2), time=now)
+    with open(self.path, 'ab') as f:
+        if read_file(self.path, self.study.digest)[1] != self.size:
+            raise ValueError(f'participant {self.participant} was answered for in another '
+                'window; open the session again')
+        f.truncate(self.size)
+        self.size += f.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
+        f.flush()
+        os.fsync(f.fileno())
+    self.answers.append(row)
 
-    def undo(self):
-        "Take the last answer back. Raises `ValueError`."
-        if not self.answers: raise ValueError('expected an answer to take back, got none yet')
-        with open(self.path, 'r+b') as f:
-            if read_file(self.path, self.study.digest)[1] != self.size:
-                raise ValueError(f'participant {self.participant} was answered for in another '
-                    'window; open the session again')
-            self.size = f.read(self.size - 1).rfind(b'\n') + 1
-            f.truncate(self.size)
-            os.fsync(f.fileno())
-        self.answers.pop()
+@patch
+def undo(self: Session):
+    "Take the last answer back. Raises `ValueError`."
+    if not self.answers: raise ValueError('expected an answer to take back, got none yet')
+    with open(self.path, 'r+b') as f:
+        if read_file(self.path, self.study.digest)[1] != self.size:
+            raise ValueError(f'participant {self.participant} was answered for in another '
+                'window; open the session again')
+        self.size = f.read(self.size - 1).rfind(b'\n') + 1
+        f.truncate(self.size)
+        os.fsync(f.fileno())
+    self.answers.pop()
 
 # %% ../../nbs/api/study/02_answers.ipynb #ceaa7c2b
 def enrol(study: Study) -> int:

@@ -149,7 +149,6 @@ def test_random_sizes_lie_in_the_methods_range():
 
 def test_edit_free_choices_ask_for_one_edit():
     from PIL import ImageDraw
-    from regionedit.method.core import box_iou
     class Red(StubClip):
         "Text is red; a crop is as like it as it is red."
         def encode_images(self, images):

@@ -45,6 +45,7 @@ def test_cases_come_from_benchmark_seeds_and_ask_for_what_is_not_there():
         assert case.task.truth == scene.objects[0].box and names[0] in case.task.source and case.wanted in case.task.prompt and case.wanted not in names
         assert case.others == tuple(o.box for o in scene.objects[1:]) and case.old == names[0]
     assert {len(draw_case(FIRST + i, 0).others) for i in range(2)} == {0, 1}
+    assert not {*range(FIRST, FIRST + 10_000)} & {*range(200_000, 200_024)}, 'scenes of the development'
 
 def test_the_noise_changes_nothing_but_the_noise():
     a, b = draw_case(FIRST, 0), draw_case(FIRST, 1)

@@ -1,7 +1,6 @@
 """PIE-Bench's measures against a computation of their own from its evaluator's text, and folders in
 its layout: read, edited, resumed, named where they are wrong."""
 import csv, json, math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,11 +11,10 @@ from scipy.ndimage import correlate1d
 from regionedit import RegionEditor
 from regionedit.batch.engine import keep
 from regionedit.bench import data, pie
-from regionedit.bench.command import run_folder
 from regionedit.bench.data import (COLUMNS, data_markdown, data_report, place_of, read_data,
                                    run_data, source_of)
 from regionedit.cli import main
-from regionedit.method.core import Note
+from regionedit.method.core import ModelNotAvailable, Note
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 def runs_of(mask) -> list:
@@ -288,3 +286,17 @@ def test_lpips_where_its_weights_are(tmp_path, monkeypatch):
     (tmp_path/'checkpoints').mkdir(); (tmp_path/'checkpoints'/'squeezenet1_1-b8a52dc0.pth').touch()
     monkeypatch.setattr(pie, '_squeeze', lambda: 'lpips')
     assert data.judges_for(models, True)[2] == 'lpips'
+
+def test_published_networks_judge_where_they_are(monkeypatch):
+    "ViT-B/8 and ViT-L/14 for public models; else their own, and a note."
+    import regionedit.models.pretrained as pretrained
+    models, asked = load()[0], []
+    monkeypatch.setattr(data, 'find_lpips', lambda: None)
+    monkeypatch.setattr(pretrained, 'load_vit', lambda name, device: asked.append(name) or 'vit')
+    monkeypatch.setattr(pretrained, 'load_clip', lambda name, device: asked.append(name) or 'clip')
+    assert data.judges_for(models, False) == ('vit', 'clip', None)
+    assert 'patch8' in asked[0] and 'large_patch14' in asked[1]
+    def gone(*args): raise ModelNotAvailable('expected a network')
+    monkeypatch.setattr(pretrained, 'load_clip', gone)
+    with pytest.warns(Note, match='not comparable with published ones'):
+        assert data.judges_for(models, False) == (models.vit, models.clip, None)

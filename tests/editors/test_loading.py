@@ -19,14 +19,40 @@ from regionedit.models.pretrained import load_editor
     ('FluxPipeline', 'FluxInpaintPipeline'), ('FluxKontextPipeline', 'FluxKontextInpaintPipeline'),
     ('Flux2KleinPipeline', 'Flux2KleinInpaintPipeline'),
     ('QwenImageEditPipeline', 'QwenImageEditInpaintPipeline'),
-    ('KandinskyV22Pipeline', 'KandinskyV22InpaintCombinedPipeline'), ('RePaintPipeline', None),
-    ('torch', None)])
+    ('KandinskyV22Pipeline', 'KandinskyV22InpaintCombinedPipeline'),
+    ('KandinskyV22InpaintPipeline', 'KandinskyV22InpaintCombinedPipeline'),
+    ('LatentConsistencyModelPipeline', 'StableDiffusionInpaintPipeline'),
+    ('ZImagePipeline', 'ZImageInpaintPipeline'), ('RePaintPipeline', None), ('torch', None),
+    # a drawing to follow, a package that is not there, a sound
+    ('FluxControlPipeline', None), ('AudioDiffusionPipeline', None), ('AudioLDM2Pipeline', None)])
 def test_the_class_that_paints(name, expected):
     assert (found := inpainting_class(name)) is expected or found.__name__ == expected
 
 def test_our_own_kinds_need_no_pipeline():
     check_paints(dict(_class_name='AmusedPipeline'), 'x')
     check_paints(dict(_class_name='X', vae=['diffusers', 'PatchAutoencoder']), 'x')
+
+def test_a_class_that_diffusers_cannot_import(monkeypatch):
+    "As where transformers is older than it expects."
+    import diffusers
+    whole = type(diffusers).__getattr__
+    def get(self, name):
+        if name == 'BrushPipeline': raise RuntimeError('Failed to import')
+        return whole(self, name)
+    monkeypatch.setattr(type(diffusers), '__getattr__', get)
+    with pytest.raises(ValueError, match='x is a BrushPipeline, which diffusers .* cannot import'):
+        check_paints(dict(_class_name='BrushPipeline'), 'x')
+
+def test_a_part_of_a_class_that_is_not_here():
+    "As in a checkpoint that a newer library saved; what is not loaded may be of any class."
+    index = dict(_class_name='StableDiffusionInpaintPipeline',
+                 unet=['diffusers', 'UNetOfTomorrow'], vae=['diffusers', 'AutoencoderKL'])
+    with pytest.raises(ValueError, match='x is a StableDiffusionInpaintPipeline, whose unet is a '
+                                         'UNetOfTomorrow, which diffusers .* does not know'):
+        check_paints(index, 'x')
+    check_paints(index | dict(unet=['diffusers', 'UNet2DConditionModel'],
+                              feature_extractor=['transformers', 'OfYesterday'],
+                              safety_checker=['stable_diffusion', 'X'], scheduler=[None, None]), 'x')
 
 def test_kinds():
     for name, vae, kind in (('AmusedPipeline', None, 'maskgit'),
@@ -60,7 +86,7 @@ def test_what_nobody_reads_is_refused_with_the_nearest_name(given, told):
 @pytest.mark.parametrize('kind, write',
                          [('diffusion', tiny.stable_diffusion), ('maskgit', tiny.amused),
                           ('pipeline', tiny.stable_diffusion)])
-@pytest.mark.parametrize('name', ['strenght', 'torch_dtype', 'scheduler', 'height', 'mask_image',
+@pytest.mark.parametrize('name', ['strenght', 'torch_dtype', 'schedular', 'height', 'mask_image',
                                   'unet', 'vqvae'])
 def test_every_editor_refuses_at_load_before_its_weights(tmp_path, monkeypatch, kind, write, name):
     write(tmp_path)

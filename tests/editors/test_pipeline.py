@@ -70,7 +70,7 @@ def test_pixels_are_the_pipelines(folders, windows, name):
     (image, _), (mask, _) = windows
     pipe.set_progress_bar_config(disable=True)
     expected = pipe('a red apple', image=image, mask_image=mask, height=64, width=64,
-                    num_inference_steps=3, guidance_scale=5.,
+                    num_inference_steps=3, guidance_scale=5., strength=1.,
                     generator=torch.Generator().manual_seed(3)).images[0]
     editor = load_editor('pipeline', folder, guidance_scale=5.)
     assert editor.size == 64 and editor.config['pipeline'] == type(pipe).__name__
@@ -174,6 +174,71 @@ def test_loading_and_painting_are_silent(folders, windows, capfd):
                                                      num_inference_steps=2)
     assert capfd.readouterr() == ('', '')
 
+# what a user of diffusers expects
+
+def test_a_negative_prompt_is_heard(folders, windows):
+    images, masks = windows
+    usual, grey = (load_editor('pipeline', folders['sd15'][0], num_inference_steps=2, **more).fill(
+        images[:1], masks[:1], 'a cat')[0] for more in (dict(), dict(negative_prompt='a red apple')))
+    assert usual.tobytes() != grey.tobytes()
+
+def test_another_scheduler(folders, windows):
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler
+    folder, (images, masks) = folders['sd15'][0], windows
+    usual = load_editor('pipeline', folder, num_inference_steps=3)
+    euler = load_editor('pipeline', folder, num_inference_steps=3,
+                        scheduler='EulerDiscreteScheduler')
+    assert euler.config['scheduler'] == 'EulerDiscreteScheduler'
+    assert euler.scheduler.config.beta_end == usual.scheduler.config.beta_end == .012
+    a, b = (e.fill(images[:1], masks[:1], 'a cat')[0].tobytes() for e in (usual, euler))
+    usual.scheduler = EulerDiscreteScheduler.from_config(usual.scheduler.config)
+    assert a != b == usual.fill(images[:1], masks[:1], 'a cat')[0].tobytes()
+    usual.scheduler = DDIMScheduler.from_config(usual.scheduler.config)
+    assert usual.config['scheduler'] == type(usual.pipe.scheduler).__name__ == 'DDIMScheduler'
+    for wrong in ('FlowMatchEulerDiscreteScheduler', 'nonsense', 3):
+        with pytest.raises(ValueError, match='expected scheduler to be '):
+            usual.scheduler = wrong
+
+def test_another_scheduler_is_another_edit_and_few_steps_are_the_familys(folders):
+    "The cache of edits is not fooled, and LCM's scheduler takes four steps without guidance."
+    from regionedit.method.table import state_of
+    editor = load_editor('pipeline', folders['sd15'][0])
+    before = state_of(editor)
+    editor.scheduler = 'LCMScheduler'
+    assert state_of(editor) != before and editor.config['num_inference_steps'] == 4
+    assert editor.config['guidance_scale'] == 1.
+
+def test_a_lora(folders, windows, tmp_path):
+    peft = pytest.importorskip('peft')
+    from regionedit.method.table import state_of
+    pipe = load_editor('pipeline', folders['sd15'][0]).pipe
+    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=['to_q', 'to_v'],
+                                          init_lora_weights=False))
+    type(pipe).save_lora_weights(tmp_path/'lora', peft.get_peft_model_state_dict(pipe.unet))
+    images, masks = windows
+    file, = (tmp_path/'lora').glob('*.safetensors')
+    made, states = [], []
+    for lora in (None, tmp_path/'lora', str(file)):
+        editor = load_editor('pipeline', folders['sd15'][0], num_inference_steps=2, lora=lora)
+        states.append(state_of(editor))
+        made.append(editor.fill(images[:1], masks[:1], 'a cat')[0].tobytes())
+    assert made[0] != made[1] == made[2] and states[0] != states[1]
+    for lost in (tmp_path/'nowhere', tmp_path):
+        with pytest.raises(ModelNotAvailable, match='expected a LoRA in'):
+            load_editor('pipeline', folders['sd15'][0], lora=lost)
+
+def test_without_peft_a_lora_is_refused_before_the_weights(folders, monkeypatch):
+    monkeypatch.setattr('regionedit.editors.pipeline.find_spec', lambda name: None)
+    monkeypatch.setattr('regionedit.editors.pipeline.load_pipeline', lambda *a: pytest.fail('read'))
+    with pytest.raises(ValueError, match=r'package peft .*pip install "regionedit\[lora\]"'):
+        load_editor('pipeline', folders['sd15'][0], lora='x')
+
+def test_to_a_device_and_back(folders, windows):
+    "`meta` stands for the device that a machine of tests does not have."
+    editor, (_images, _masks) = load_editor('pipeline', folders['sd15'][0]), windows
+    assert editor.to('meta') is editor
+    assert {p.device.type for p in editor.pipe.unet.parameters()} == {'meta'}
+
 # memory
 
 def test_memory_switches(folders, windows):
@@ -193,7 +258,21 @@ def test_offload_goes_to_the_device_and_stays_off_it(folders, monkeypatch):
                         lambda self, device: calls.append(('offload', device)))
     monkeypatch.setattr(type(pipe), 'to', lambda self, device: calls.append(('to', device)))
     save_memory(pipe, ('model_cpu_offload',), 'cuda'); save_memory(pipe, (), 'cuda')
-    assert calls == [('offload', 'cuda'), ('to', 'cuda')]
+    load_editor('pipeline', folders['sd15'][0]).enable_model_cpu_offload('cuda:1')
+    assert calls == [('offload', 'cuda'), ('to', 'cuda'), ('to', 'cpu'), ('offload', 'cuda:1')]
+
+def test_offload_paints_the_same_pixels(folders, windows):
+    pytest.importorskip('accelerate')
+    images, masks = windows
+    a, b = (load_editor('pipeline', folders['sd15'][0], num_inference_steps=2, memory=memory).fill(
+        images[:1], masks[:1], 'a cat')[0] for memory in ((), 'model_cpu_offload'))
+    assert np.abs(np.asarray(a, int) - np.asarray(b, int)).max() <= 1
+
+def test_without_accelerate_offloading_is_refused_in_one_sentence(folders, monkeypatch):
+    monkeypatch.setattr('diffusers.pipelines.pipeline_utils.is_accelerate_available', lambda: False)
+    with pytest.raises(ValueError, match='expected model_cpu_offload to be possible here, '
+                                         '.*requires .accelerate.*leave it out'):
+        load_editor('pipeline', folders['sd15'][0], memory='model_cpu_offload')
 
 def test_a_switch_that_does_not_exist(folders):
     with pytest.raises(ValueError, match=f'expected memory .*{MEMORY[-1]}.*magic'):

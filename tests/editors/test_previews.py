@@ -1,6 +1,5 @@
 """A preview costs what it says it costs, counted by hooks on tiny checkpoints in the real layouts, and
 leaves the editor as it was."""
-import json
 
 import diffusers
 import numpy as np

@@ -316,7 +316,7 @@ def test_previews_without_a_budget_paint_every_choice(thrifty):
     assert looks(False) == len(set(chosen.tolist()))
 
 def test_a_budget_too_small_for_all_previews_searches(thrifty):
-    result = thrifty(picture(61, 43), 'a rocket', 'a cat', budget=2, preview_steps=5, **SOME)
+    thrifty(picture(61, 43), 'a rocket', 'a cat', budget=2, preview_steps=5, **SOME)
     assert looks(True) == 20 and looks(False) == 1
     LOG.clear()
     thrifty(picture(60, 43), 'a rocket', 'a cat', budget=2, preview_steps=20, **SOME)
@@ -330,7 +330,7 @@ def test_a_preview_that_is_no_cheaper_is_none(thrifty):
 
 def test_callbacks_see_what_is_painted_only(thrifty):
     seen = []
-    result = thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME,
+    thrifty(picture(61, 43), 'a rocket', 'a cat', **SOME,
                      callback_on_step_end=lambda editor, *step: seen.append(editor.previews))
     assert seen and not any(seen)
 

@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw
 from regionedit.method.attention import Attention
 from regionedit.method.config import Config
 from regionedit.method.core import box_iou, covered
-from regionedit.method.regions import (RegionGenerator, all_boxes, fit_boxes, proposal_sizes,
-                                       propose, propose_for, roi_features, stand_out, visual_words)
+from regionedit.method.regions import (RegionGenerator, all_boxes, cell_words, fit_boxes,
+                                       proposal_sizes, propose, propose_for, roi_features, sharpen,
+                                       stand_out, visual_words)
 
 
 def test_sizes():
@@ -180,8 +181,9 @@ def test_how_a_box_stands_out_against_loops():
     image = Image.fromarray(rng.integers(0, 255, (32, 48, 3), np.uint8))
     seen = Attention(torch.full((1, 8, 12), 1 / 96), torch.randn(
         3, 8, 12, generator=torch.Generator().manual_seed(0)), (48, 32))
-    grid, boxes, z = stand_out(image, seen)
-    assert grid == (32, 48)
+    grid, boxes, said = (32, 48), all_boxes((32, 48)), cell_words(image, seen)
+    assert [tuple(w.shape) for w in said] == [(8, 32, 48)] * 2
+    z = stand_out(said, boxes)
     colours = torch.from_numpy(np.asarray(image, np.float32) / 255).movedim(2, 0)
     features = torch.nn.functional.interpolate(
         torch.nn.functional.normalize(seen.features, dim=0)[None], grid, mode='bilinear')[0]
@@ -204,9 +206,22 @@ def test_the_box_of_a_plain_thing_is_found(truth):
     ImageDraw.Draw(image).rectangle((*truth[:2], truth[2] - 1, truth[3] - 1), fill='navy')
     at = torch.tensor([[truth[0] + 9., truth[1] + 9.], [125., 3.]])
     boxes = fit_boxes(image, blind(), at)
-    assert max(box_iou(b, truth) for b in boxes[0].tolist()) > .85
+    assert max(box_iou(b, truth) for b in boxes[0].tolist()) == 1
     centred = propose(at, proposal_sizes(), image.size)[0].tolist()
     assert max(box_iou(b, truth) for b in centred) < .8, 'which squares about this anchor miss'
+
+
+def test_sharpened_edges_find_those_of_the_thing():
+    image = Image.new('RGB', (128, 128), 'white')
+    ImageDraw.Draw(image).rectangle((40, 60, 79, 89), fill='navy')
+    words = cell_words(image, blind(), 128)
+    rng = np.random.default_rng(0)
+    off = torch.tensor([40, 60, 80, 90]) + torch.from_numpy(rng.integers(-3, 4, (30, 4)))
+    assert (sharpen(words, off) == torch.tensor([40, 60, 80, 90])).all()
+    flat = cell_words(Image.new('RGB', (128, 128)), blind(), 128)
+    edge = torch.tensor([[0, 0, 1, 1], [126, 126, 128, 128]])
+    found = sharpen(flat, edge)
+    assert (found[:, :2] >= 0).all() and (found[:, :2] < found[:, 2:]).all() and (found <= 128).all()
 
 
 def test_fitted_boxes_differ_hold_their_anchor_and_grow():
@@ -222,12 +237,13 @@ def test_fitted_boxes_differ_hold_their_anchor_and_grow():
         assert ((0 <= x0) & (x0 < x1) & (x1 <= size[0]) & (0 <= y0) & (y0 < y1)
                 & (y1 <= size[1])).all()
         x, y = anchors[:, None].unbind(-1)
-        assert ((x0 - 1 <= x) & (x <= x1 + 1) & (y0 - 1 <= y) & (y <= y1 + 1)).all()
+        near = 1 + 6 * min(size) / 128       # as far as an edge may have moved
+        assert ((x0 - near <= x) & (x <= x1 + near) & (y0 - near <= y) & (y <= y1 + near)).all()
         area = (x1 - x0) * (y1 - y0)
         assert (area.diff(dim=1) >= 0).all()
         flat = list({tuple(b) for b in boxes.flatten(0, 1).tolist()})
         assert len(flat) > 40
-        assert max(box_iou(a, b) for i, a in enumerate(flat) for b in flat[:i]) < .85
+        assert sorted(box_iou(a, b) for i, a in enumerate(flat) for b in flat[:i])[-20] < .8
 
 
 @pytest.mark.parametrize('size', [(1, 1), (3, 2), (5, 40), (400, 30)])
@@ -264,3 +280,21 @@ def test_proposals_by_name():
 def test_covered():
     assert covered((0, 0, 10, 10), (5, 5, 15, 15)) == .25 and covered((0, 0, 4, 4), (4, 0, 8, 4)) == 0
     assert covered((0, 0, 9, 9), (2, 3, 4, 5)) == 1
+
+
+def test_an_edit_with_fitted_boxes_at_shifted_anchors():
+    "Fewer anchors than asked for, and still one candidate each; boxes follow the picture's size."
+    from regionedit import RegionEditor
+    from regionedit.method.config import working_copy
+    from stubs import StubClip, StubEditor, picture, stub_vit
+    large = picture(512, 300).resize((1024, 600), Image.NEAREST)
+    options = dict(prompt='a rocket', source='a cat', anchors='shifted', proposals='fitted',
+                   ranking='all', num_proposals=3, learning_steps=2, progress=False)
+    small, big = (RegionEditor(stub_vit(), StubClip(), StubEditor())(im, **options)
+                  for im in (working_copy(large), large))
+    k = len(small.table.boxes)
+    assert 1 <= k <= 8 and small.table.boxes.shape == (k, 3, 4) == (len(small.candidates), 3, 4)
+    assert torch.equal(big.table.boxes, 2 * small.table.boxes)
+    assert small.num_edits == len({tuple(b) for b in small.table.boxes.flatten(0, 1).tolist()})
+    assert [c.score for c in small.candidates] == sorted((c.score for c in small.candidates),
+                                                         reverse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import families
 import tiny
 from regionedit.method.core import ModelNotAvailable, Note
 from regionedit.models.hub import (LAYOUTS, Card, find_folder, find_model, find_models, hub_id, missing_files,
@@ -206,3 +207,56 @@ def test_the_command_fills_the_cache(hub, published, card, tmp_path):
     (folder, variant), = find_models([card], local_files_only=True)
     assert cache in folder.parents and variant == card.variant
     assert not any('ckpt' in path or path.startswith(('safety', 'onnx')) for path in hub.asked())
+
+# the families of today
+
+@pytest.mark.parametrize('name', [name for name in families.FAMILIES if name not in ('sd15', 'sd2', 'sdxl', 'amused')])
+def test_every_family_comes_by_its_id_and_works_again_without_a_network(hub, name, offline):
+    from regionedit.editors.loading import kind_of, read_index
+    from regionedit.models.pretrained import load_editor
+    card = Card(f'org/{name}', 'editor')
+    repo = hub.publish(card, families.FAMILIES[name])
+    (folder, variant), = find_models([card])
+    extra = {path for path, data in repo.files.items() if data.startswith((b'nobody', b'nor this'))}
+    assert 'model_index.json' in repo.asked and not set(repo.asked) & extra - {'README.md'} and missing_files(folder, 'editor') == []
+    hub.forget(); offline()
+    assert find_models([card]) == [(folder, variant)] and hub.asked() == []
+    assert load_editor(kind_of(read_index(folder/'model_index.json')), folder).size >= 64
+
+def test_a_model_whose_other_half_lies_elsewhere(hub, offline):
+    "Kandinsky: the page of the decoder says where its prior is."
+    from regionedit.models.pretrained import load_editor
+    card = Card('org/decoder', 'editor')
+    hub.publish(card, families.kandinsky_decoder)
+    hub.publish(Card('org/prior', 'editor'), families.kandinsky_prior)
+    (folder, _), = find_models([card])
+    assert 'prior/config.json' in hub.repos['org/prior'].asked and 'unet/config.json' in hub.repos['org/decoder'].asked
+    hub.forget(); offline()
+    assert find_models([card])[0][0] == folder
+    editor = load_editor('pipeline', folder)
+    assert editor.config['pipeline'] == 'KandinskyV22InpaintCombinedPipeline' and editor.pipe.prior_prior is not None and hub.asked() == []
+
+def test_weights_in_many_files(hub, offline):
+    from regionedit.models.pretrained import load_editor
+    card = Card('org/large', 'editor')
+    def write(folder):
+        pipe = families.flux(folder)
+        for file in (folder/'transformer').glob('*'): file.unlink()
+        pipe.transformer.save_pretrained(folder/'transformer', max_shard_size='50KB')
+        assert len([*(folder/'transformer').glob('*.safetensors')]) > 1
+    hub.publish(card, write)
+    (folder, _), = find_models([card])
+    hub.forget(); offline()
+    assert find_models([card])[0][0] == folder and load_editor('pipeline', folder).size == 256
+    lost = sorted((folder/'transformer').glob('*.safetensors'))[1]
+    lost.unlink()
+    with pytest.raises(ModelNotAvailable, match=f'expected .*{lost.name}'): find_folder(folder, 'editor')
+
+@pytest.mark.parametrize('status', [401, 403])
+def test_a_gated_model_answers_in_one_of_two_ways(hub, status, monkeypatch):
+    "With a login that has no consent, and without one."
+    import loopback
+    refuse = loopback.Handler.refuse
+    monkeypatch.setattr(loopback.Handler, 'refuse', lambda self, code, *args, **more: refuse(self, status if args[0] == 'GatedRepo' else code, *args, **more))
+    hub.publish(Card('org/gated', 'editor'), tiny.amused, gated=True)
+    with pytest.raises(ModelNotAvailable, match='its licence waits for your consent.*org/gated.*hf auth login'): find_models([Card('org/gated', 'editor')])

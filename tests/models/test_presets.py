@@ -251,14 +251,16 @@ def test_the_rule_for_devices(cuda, mps, bundled, expected, monkeypatch, capsys)
     assert choose_device(bundled=bundled) == expected
     assert capsys.readouterr().err == ('' if bundled else f'regionedit: models on {expected[0]}, the editor in {str(expected[1])[6:]}\n')
 
-@pytest.mark.parametrize('number, expected', [('float32', 'float16'), ('float16', 'float16'), ('bfloat16', 'bfloat16')])
-def test_on_cuda_the_checkpoints_own_half(number, expected, tmp_path, monkeypatch):
+@pytest.mark.parametrize('number, scheduler, expected', [('float32', 'DDIMScheduler', 'float16'), ('float16', 'DDIMScheduler', 'float16'), ('bfloat16', 'DDIMScheduler', 'bfloat16'),
+                                                         ('float32', 'FlowMatchEulerDiscreteScheduler', 'bfloat16'), ('float16', 'FlowMatchEulerDiscreteScheduler', 'float16')])
+def test_on_cuda_the_checkpoints_own_half(number, scheduler, expected, tmp_path, monkeypatch):
     from safetensors.torch import save_file
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     empty = torch.empty
     monkeypatch.setattr(torch, 'empty', lambda *args, device=None, **kwargs: empty(*args, **kwargs))
     for part, size, dtype in (('vae', 2, torch.float32), ('transformer', 99, getattr(torch, number))):
-        (tmp_path/part).mkdir(); save_file(dict(w=torch.zeros(size, dtype=dtype)), tmp_path/part/'x.safetensors')
+        (tmp_path/part).mkdir(); save_file(dict(a_norm=torch.zeros(2), w=torch.zeros(size, dtype=dtype), x=torch.zeros(size, dtype=dtype)), tmp_path/part/'x.safetensors')
+    (tmp_path/'model_index.json').write_text(json.dumps(dict(scheduler=['diffusers', scheduler])))
     assert choose_device(weights=tmp_path) == ('cuda', getattr(torch, expected))
     assert choose_device('cpu', weights=tmp_path)[1] == torch.float32 and choose_device(dtype='float32', weights=tmp_path)[1] == torch.float32
 
@@ -291,3 +293,22 @@ def test_windows_and_parts_of_previews_from_the_command_line(cache, tmp_path, ca
     assert 'expected --budget to be a whole number or full, got ' in capsys.readouterr().err
     assert main([*run, '--preview-scheduler', 'Nothing']) == 2
     assert 'expected preview_scheduler to be a scheduler' in capsys.readouterr().err
+
+# afterwards
+
+def test_all_three_move(filled, cache, monkeypatch):
+    moved = []
+    monkeypatch.setattr('diffusers.DiffusionPipeline.to', lambda self, device: moved.append(device))
+    monkeypatch.setattr('diffusers.DiffusionPipeline.enable_model_cpu_offload', lambda self, device: moved.append(f'offload {device}'))
+    editor = RegionEditor.from_pretrained('sd15-inpainting')
+    assert editor.to('meta') is editor and moved == ['cpu', 'meta']
+    assert {p.device.type for part in (editor.vit, editor.clip.model) for p in part.parameters()} == {'meta'}
+    editor.enable_model_cpu_offload('meta')
+    assert moved[2:] == ['offload meta']
+    for way in (editor.to, editor.enable_model_cpu_offload):
+        with pytest.raises(ValueError, match='expected a device of this machine, got .toaster'): way('toaster')
+
+def test_the_pocket_models_move_too_but_are_not_offloaded():
+    editor = RegionEditor.from_pretrained('pocket').to('meta')
+    assert {p.device.type for part in (editor.vit, editor.clip.model, editor.editor.unet, editor.editor.vae, editor.editor.text_encoder) for p in part.parameters()} == {'meta'}
+    with pytest.raises(ValueError, match="expected an editor that is a pipeline of diffusers, this one is 'diffusion'"): editor.enable_model_cpu_offload('cpu')
