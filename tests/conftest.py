@@ -10,6 +10,7 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')            # nor this one without s
 os.environ.setdefault('HF_HUB_DISABLE_XET', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'     # a process a core
 
 import pytest
 from hypothesis import settings

@@ -170,4 +170,4 @@ def test_readme_shows_the_two_commands_that_ci_runs():
     commands = [line for line in (ROOT/'README.md').read_text(encoding='utf8').splitlines()
                 if line.startswith(('python3 ', '.venv/bin/'))]
     assert len([c for c in commands if 'edit --demo' in c]) == 1
-    assert len([c for c in commands if c.endswith('pytest')]) == 1
+    assert len([c for c in commands if c.endswith('pytest -n 2')]) == 1

@@ -6,9 +6,11 @@ so that they are always those of the models in this tree and the repository does
 with every new model. What is there already and comes from the same weights is kept, so an
 interrupted run goes on. --fresh makes all anew, after a change of code.
 """
-import argparse, hashlib, json, re, sys, tempfile, time
+import argparse, hashlib, json, os, re, sys, tempfile, time
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,38 +54,58 @@ def write(path: Path, text: str):
 def is_there(file: Path, key: str) -> bool:
     return file.exists() and json.loads(file.read_text(encoding='utf8'))['weights'] == key
 
-def make(out: Path, scenes: int, fresh: bool = False):
-    "The bundles, the script of the explorer beside them, and the menu of what is there."
+@lru_cache
+def load(painter: str):
+    "The models of a preset, once a process."
     from regionedit import RegionEditor
+    return RegionEditor.from_pretrained(painter)
+
+def make(job: tuple):
+    "One bundle: of a scene, a prompt and a painter."
+    out, key, n, p, painter = job
+    file, start = out/f'{n:02}-{p}-{painter}.json', time.perf_counter()
+    drawn, source, prompts = scene(n)
+    editor = load(painter)
+    result = editor(drawn.image, prompt=prompts[p], source=source, seed=0, progress=False)
+    bundle = bundle_of(result, editor, drawn.objects[0].box) | dict(weights=key)
+    write(file, json.dumps(bundle, allow_nan=False))
+    print(f'{file.name:26} {source} -> {prompts[p]}: {file.stat().st_size / 1000:.0f} KB, '
+          f'{time.perf_counter() - start:.0f} s', flush=True)
+
+def menu_of(scenes: int) -> list:
+    "What the page offers."
     from regionedit.explorer.bundle import webp
+    rows = []
+    for drawn, source, prompts in map(scene, range(scenes)):
+        thumb = webp(drawn.image.resize((96, 96)), exact=False)
+        rows.append(dict(source=source, prompts=prompts, painters=PAINTERS, picture=thumb,
+                         caption=drawn.caption))
+    return rows
+
+def one_thread():
+    import torch
+    torch.set_num_threads(1)
+
+def make_all(out: Path, scenes: int, fresh: bool = False):
+    "The bundles, a process a core; the script of the explorer beside them; the menu."
     from regionedit.explorer.page import asset
     out.mkdir(parents=True, exist_ok=True)
     for name in ('explorer.js', 'explorer.css'): write(out/name, asset(name))
-    load, key, menu = lru_cache(RegionEditor.from_pretrained), weights(), []
-    for n in range(scenes):
-        drawn, source, prompts = scene(n)
-        thumb = webp(drawn.image.resize((96, 96)), exact=False)
-        menu.append(dict(source=source, prompts=prompts, painters=PAINTERS, picture=thumb,
-                         caption=drawn.caption))
-        for p, painter in product(range(2), PAINTERS):
-            file, start = out/f'{n:02}-{p}-{painter}.json', time.perf_counter()
-            if is_there(file, key) and not fresh: continue
-            editor = load(painter)
-            result = editor(drawn.image, prompt=prompts[p], source=source, seed=0, progress=False)
-            bundle = bundle_of(result, editor, drawn.objects[0].box) | dict(weights=key)
-            write(file, json.dumps(bundle, allow_nan=False))
-            print(f'{file.name:26} {source} -> {prompts[p]}: {file.stat().st_size / 1000:.0f} KB, '
-                  f'{time.perf_counter() - start:.0f} s', flush=True)
-        write(out/'menu.json', json.dumps(menu, ensure_ascii=False))    # what is whole so far
+    key = weights()
+    jobs = [(out, key, *job) for job in product(range(scenes), range(2), PAINTERS)]
+    left = [j for j in jobs if fresh or not is_there(out/'{2:02}-{3}-{4}.json'.format(*j), key)]
+    with ProcessPoolExecutor(os.cpu_count(), get_context('spawn'), one_thread) as pool:
+        for _ in pool.map(make, left): pass
+    write(out/'menu.json', json.dumps(menu_of(scenes), ensure_ascii=False))
     size = sum(f.stat().st_size for f in out.glob('*.json'))
-    print(f'{4 * len(menu)} edits of {len(menu)} scenes, {size / 1e6:.1f} MB in {out}')
+    print(f'{4 * scenes} edits of {scenes} scenes, {size / 1e6:.1f} MB in {out}')
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--scenes', type=int, default=SCENES, help=f'how many (default: {SCENES})')
     parser.add_argument('--fresh', action='store_true', help='make all anew')
     args = parser.parse_args()
-    make(OUT, args.scenes, args.fresh)
+    make_all(OUT, args.scenes, args.fresh)
     return 0
 
 if __name__ == '__main__': sys.exit(main())

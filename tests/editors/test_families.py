@@ -103,6 +103,7 @@ def test_a_family_edits_in_its_box_with_every_step(load, eyes, name):
     assert seen == list(range(steps))
     assert sum(rows) == steps * (2 if name in TWICE else 1), 'one evaluation a step, or two where it is guided away from something'
 
+@pytest.mark.slow
 @each
 def test_pixels_are_the_pipelines_own(load, name):
     cls, _, size, call = EXPECTED[name]
@@ -118,6 +119,7 @@ def test_pixels_are_the_pipelines_own(load, name):
     if name == 'qwen_edit': assert expected.size == (96, 96); expected = expected.resize((size, size), Image.BICUBIC)
     assert made.size == (size, size) and distance(made, expected) <= 2
 
+@pytest.mark.slow
 @each
 def test_a_window_does_not_see_its_company(load, name):
     images, masks = windows(EXPECTED[name][2])

@@ -210,6 +210,7 @@ def test_the_command_fills_the_cache(hub, published, card, tmp_path):
 
 # the families of today
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [name for name in families.FAMILIES if name not in ('sd15', 'sd2', 'sdxl', 'amused')])
 def test_every_family_comes_by_its_id_and_works_again_without_a_network(hub, name, offline):
     from regionedit.editors.loading import kind_of, read_index
