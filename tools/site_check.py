@@ -287,7 +287,7 @@ def plays(tab, name: str, wait: int = 20_000) -> list:
     "An edit is shown, and another one when another painter is chosen."
     try:
         tab.wait_for_selector('#try-it .rex canvas', timeout=wait)
-        before = tab.locator('#try-it [role=status]').inner_text()
+        before = tab.locator('#try-it [role=status]').first.inner_text()
         tab.locator('#try-it .try-painter label').nth(1).click(timeout=wait)
         tab.wait_for_function(ANOTHER, arg=before, timeout=wait)
     except Exception as error:
