@@ -34,7 +34,7 @@ else {
   const place = h('div'), status = h('p', { role: 'status' }), form = h('form', { className: 'try-form' });
   document.head.append(h('link', { rel: 'stylesheet', href: new URL('explorer.css', base).href }));
   host.replaceChildren(form, status, place);
-  let end = () => {}, asked = 0;
+  let page = null, asked = 0;
 
   const show = async () => {
     const scene = menu[at.scene], turn = ++asked;
@@ -44,8 +44,8 @@ else {
     try {
       const bundle = await get(file);
       if (turn !== asked) return;       // something else was chosen meanwhile
-      end(); place.replaceChildren();
-      end = mount(place, bundle);
+      page?.close(); place.replaceChildren();
+      page = mount(place, bundle);
       status.textContent = `${scene.source} → ${scene.prompts[at.prompt]}, painted by ${PAINTERS[scene.painters[at.painter]]}`;
     } catch (error) { if (turn === asked) status.textContent = `This edit could not be fetched (${error.message}).`; }
   };
