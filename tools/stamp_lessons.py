@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 COURSE, STATE = ROOT/'nbs'/'course', ROOT/'build'/'stamp_lessons.json'
 STAMP = '*Run time and memory:'
 VIEW = 'application/vnd.jupyter.widget-view+json'
-PEAK = (
-    "import resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if"
-    " sys.platform == 'darwin' else 1024))"
+PEAK = (        # resident memory at its height, bytes; ru_maxrss would count what the parent had
+    "import re, resource, sys; from pathlib import Path; status = Path('/proc/self/status');"
+    " print(int(re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1]) * 1024 if status.exists() else"
+    " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
 )
 
 def find_pages(paths: list) -> list:

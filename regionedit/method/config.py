@@ -49,7 +49,8 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
-        if self.budget == 'full': object.__setattr__(self, 'budget', None)
+        if isinstance(self.budget, str) and self.budget == 'full':
+            object.__setattr__(self, 'budget', None)
         for name, (kind, low, high) in RANGES.items():
             object.__setattr__(self, name,
                                _check_number(name, getattr(self, name), kind, low, high))
