@@ -382,11 +382,13 @@ def test_what_is_there_is_kept(tmp_path, monkeypatch):
         def __call__(self, image, **more): asked.append(more['prompt']); return stub_result()
     monkeypatch.setattr(regionedit, 'RegionEditor', Editor)
     monkeypatch.setattr(try_it, 'bundle_of', lambda result, *_: dict(prompt=result.prompt))
-    for _ in range(2): try_it.make(tmp_path, 1)
+    try_it.load.cache_clear()
+    for _ in range(2): try_it.make_all(tmp_path, 1, workers=1)
     assert len(asked) == 4 and len([*tmp_path.glob('0*.json')]) == 4
     offered, = json.loads(site_check.read(tmp_path/'menu.json'))
     assert offered['painters'] == [*try_it.PAINTERS] and len(offered['prompts']) == 2
     assert 'export function mount' in site_check.read(tmp_path/'explorer.js')
     monkeypatch.setattr(try_it, 'weights', lambda: 'others')
-    try_it.make(tmp_path, 1)
+    try_it.make_all(tmp_path, 1, workers=1)
+    try_it.load.cache_clear()
     assert len(asked) == 8, 'other weights, other edits'

@@ -86,7 +86,7 @@ def one_thread():
     import torch
     torch.set_num_threads(1)
 
-def make_all(out: Path, scenes: int, fresh: bool = False):
+def make_all(out: Path, scenes: int, fresh: bool = False, workers: int = os.cpu_count()):
     "The bundles, a process a core; the script of the explorer beside them; the menu."
     from regionedit.explorer.page import asset
     out.mkdir(parents=True, exist_ok=True)
@@ -94,8 +94,10 @@ def make_all(out: Path, scenes: int, fresh: bool = False):
     key = weights()
     jobs = [(out, key, *job) for job in product(range(scenes), range(2), PAINTERS)]
     left = [j for j in jobs if fresh or not is_there(out/'{2:02}-{3}-{4}.json'.format(*j), key)]
-    with ProcessPoolExecutor(os.cpu_count(), get_context('spawn'), one_thread) as pool:
-        for _ in pool.map(make, left): pass
+    if workers == 1: list(map(make, left))
+    else:
+        with ProcessPoolExecutor(workers, get_context('spawn'), one_thread) as pool:
+            list(pool.map(make, left))
     write(out/'menu.json', json.dumps(menu_of(scenes), ensure_ascii=False))
     size = sum(f.stat().st_size for f in out.glob('*.json'))
     print(f'{4 * scenes} edits of {scenes} scenes, {size / 1e6:.1f} MB in {out}')
