@@ -247,7 +247,11 @@ def tokens_of(
 def pixels_of(
     vq,                     # `BlockVq`, or diffusers' `VQModel`
     tokens: torch.Tensor,   # (n h w) long
+    image: Optional[torch.Tensor] = None,   # (n 3 H W), 0..1: shown to a decoder that can see it
+    mask: Optional[torch.Tensor] = None,    # (n 1 H W): 1 in the hole
 ) -> torch.Tensor:          # (n 3 H W) float32, about 0..1
     "The picture that tokens stand for."
+    sees = mask is not None and isinstance(vq, BlockVq)
+    known = dict(image=image.to(vq.dtype), mask=mask.to(vq.dtype)) if sees else {}
     return vq.decode(tokens.flatten(), force_not_quantize=True,
-                     shape=(*tokens.shape, vq.config.latent_channels)).sample.float()
+                     shape=(*tokens.shape, vq.config.latent_channels), **known).sample.float()

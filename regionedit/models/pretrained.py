@@ -18,8 +18,9 @@ from ..editors.loading import check_arguments, named, reading
 from ..method.clip import Clip
 from ..method.edits import EDITORS, Editor
 from ..method.editor import RegionEditor
-from .bundled import weights_folder
+from .bundled import KNOWN, weights_folder
 from .hub import find_model
+from .known import Known
 from .presets import Preset, choose_device, get_preset
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8177ad9b
@@ -112,4 +113,4 @@ def from_pretrained(
     editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
                          **{**preset.editor_args, **editor_args})
     return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
-               weights_folder('rgn'))
+               weights_folder('rgn'), Known.read(KNOWN) if preset.bundled else None)

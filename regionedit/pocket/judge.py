@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 import torch
 
-from ..method.anchors import spread_anchors, top_anchors
+from ..method.regions import spread_anchors, top_anchors
 from ..method.attention import attend
 from ..method.core import contains
 from ..method.edits import edit_boxes
