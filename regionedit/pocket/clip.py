@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'save_tokenizer',
-           'build_clip', 'contrastive_loss', 'words_of', 'pictures_and_words', 'encode_text', 'encode_texts', 'compact',
-           'zero_shot', 'ClipRecipe']
+           'build_clip', 'contrastive_loss', 'words_of', 'pictures_and_words', 'bank_of_names', 'shares', 'encode_text',
+           'encode_texts', 'compact', 'zero_shot', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #65cc89de
 from dataclasses import dataclass
@@ -113,20 +113,36 @@ def words_of(
 def pictures_and_words(
     world: Composer, rng, count: int,
     easy: float = 0.,       # 0..1: how much larger the things are than in the world
-) -> tuple:                 # pixels (n 3 128 128) float 0..1, n texts
+) -> tuple:                 # pixels (n 3 128 128) float 0..1, n texts, n lists of concepts (int)
     "Near views, and scenes of one, two and three things."
     near, sharp, two, three = (int(count * share) for share in (.3, .2, .14, .06))
-    pixels, texts = [], []
+    pixels, texts, shows = [], [], []
     for n, kind in ((near, dict(canvas=64)), (sharp, dict(canvas=128, wear=False))):
         shown, concepts = world.near(n, 128, **kind)
         pixels.append(shown)
+        shows += [[c] for c in concepts.tolist()]
         texts += [words_of(rng, [world.sprites.concepts[c]], [(0, 0, 48, 48)], '') for c in concepts.tolist()]
     for things, n in ((1, count - near - sharp - two - three), (2, two), (3, three)):
         shown, concepts, boxes, said = world.scenes(n, things, sizes=(28 + 22 * easy, 78))
         pixels.append(shown)
+        shows += concepts.tolist()
         texts += [words_of(rng, [world.sprites.concepts[i] for i in c], b, place)
                   for c, b, place in zip(concepts.tolist(), boxes.tolist(), said)]
-    return torch.cat(pixels), texts
+    return torch.cat(pixels), texts, shows
+
+def bank_of_names(rng) -> list:     # of texts, one a concept
+    "Every concept by one of its names."
+    other = [SYNONYMS[c] if SYNONYMS[c] and rng.random() < .4 else (c,) for c in CONCEPTS]
+    return [article(names[rng.integers(len(names))]) for names in other]
+
+def shares(
+    shows: list,            # n lists of concepts (int)
+) -> torch.Tensor:          # (n concepts) float, rows sum to 1
+    "What each picture shows, in equal shares."
+    target = torch.zeros(len(shows), len(CONCEPTS))
+    for row, concepts in zip(target, shows):
+        for c in concepts: row[c] += 1 / len(concepts)
+    return target
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #f10fccdd
 def encode_text(
@@ -180,6 +196,7 @@ class ClipRecipe(Recipe):
     name: str = 'clip'
     batch_size: int = 128
     lr: float = 1e-3
+    compiled: tuple = ('visual',)
     weight_decay: float = .05
 
     def build(self):
@@ -188,21 +205,26 @@ class ClipRecipe(Recipe):
         return build_clip(len(self.tokenizer))
 
     def batch(self, world, count):
-        "Pixels (n 3 128 128) normalised, tokens (u l) of the distinct texts, index (n): whose text is which."
+        """Pixels (n 3 128 128) normalised, tokens (u l) of the distinct texts, index (n): whose text is which;
+        names (concepts l), tokens of the bank, and shows (n concepts), the right shares."""
         rng = np.random.default_rng(world.integers(2**31, 1).item())
-        pixels, texts = pictures_and_words(world, rng, count, max(0, 1 - 4 * self.progress))
+        pixels, texts, shows = pictures_and_words(world, rng, count, max(0, 1 - 4 * self.progress))
         pixels = pixels * world.rand(.85, 1.15, count, 3, 1, 1) + world.rand(-.05, .05, count, 1, 1, 1)
         pixels = torch.where(world.chance(.08, count, 1, 1, 1), pixels.mean(1, keepdim=True), pixels)
         distinct = list(dict.fromkeys(texts))
-        tokens = self.tokenizer(distinct, padding=True, truncation=True, max_length=64, return_tensors='pt').input_ids
+        tokens, names = (self.tokenizer(t, padding=True, truncation=True, max_length=64, return_tensors='pt').input_ids
+                         for t in (distinct, bank_of_names(rng)))
         pixels = (pixels.clamp(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
-        return dict(pixels=pixels, tokens=tokens, index=torch.tensor([distinct.index(t) for t in texts]))
+        return dict(pixels=pixels, tokens=tokens, index=torch.tensor([distinct.index(t) for t in texts]),
+                    names=names, shows=shares(shows))
 
     def loss(self, model, batch, progress):
-        "The loss of this page, its temperature learned and at most 100."
-        self.progress = progress
-        return contrastive_loss(model.encode_image(batch['pixels'], normalize=True), encode_texts(model, batch['tokens']),
-                         batch['index'], model.logit_scale.exp().clamp(max=100))
+        "Both losses of this page, their temperature learned and at most 100."
+        self.progress, scale = progress, model.logit_scale.exp().clamp(max=100)
+        pictures = model.encode_image(batch['pixels'], normalize=True)
+        names = encode_text(model, batch['names'])
+        return (contrastive_loss(pictures, encode_texts(model, batch['tokens']), batch['index'], scale)
+                + F.cross_entropy(scale * pictures.float() @ names.float().T, batch['shows']))
 
     @torch.no_grad()
     def evaluate(self, model):

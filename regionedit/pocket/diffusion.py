@@ -126,6 +126,7 @@ class DiffusionRecipe(Recipe):
     batch_size: int = 64
     lr: float = 8e-4
     weight_decay: float = .01
+    compiled: tuple = ('unet',)
 
     @property
     def autoencoder(self) -> Path:

@@ -115,6 +115,7 @@ class DinoRecipe(Recipe):
     small_until: float = .65        # share of the run with 64-pixel views
     hard_from: float = .3           # share of the run after which views are as hard as the world
     momentum: float = .99           # of the teacher, going to 1
+    compiled: tuple = ('student.vit', 'teacher.vit')
 
     def build(self):
         "A student, and a teacher that begins as its copy and gets no gradient."

@@ -163,6 +163,7 @@ class MaskGitRecipe(Recipe):
     weight_decay: float = .02
     ema_decay: float = .9995
     softness: float = .1
+    compiled: tuple = ('transformer',)
 
     @property
     def quantiser(self) -> Path:

@@ -35,6 +35,7 @@ class Recipe(ABC):
     ema_decay: float = .999
     judge_every: float = 5              # minutes between held-out figures in the log
     root: Path = Path('training')       # where recipes leave what other recipes need
+    compiled: tuple = ()                # parts of the model that are worth compiling
 
     @abstractmethod
     def build(self) -> nn.Module: "All parameters, as one module."
@@ -128,11 +129,14 @@ def train(
     keep: float = 0.,           # share of those weights in the result, 0..1
     progress: bool = True,      # show a bar
     device: str = 'cpu',
+    compile: bool = False,      # the recipe's heavy parts first; needs a C++ compiler
 ) -> dict:                      # held-out figures, steps, seconds
     "Train, evaluate the averaged weights, and write them with their figures to `out`/weights."
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
     run = Run(recipe, out, start, device)
     if resume: run.resume()
+    if compile:
+        for part in recipe.compiled: run.model.get_submodule(part).compile()
     if keep and not run.state['start']:
         raise ValueError('expected with keep a run that began with weights, got one that began with random numbers; leave --keep out')
     run.train(minutes * 60, progress)

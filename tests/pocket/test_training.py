@@ -117,9 +117,10 @@ def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
 
 def test_clip_sees_near_views_and_scenes_and_the_seed_decides():
     def made(seed): return pictures_and_words(Composer(seed, places=1), np.random.default_rng(seed), 20)
-    (pixels, texts), (again, same_texts), (other, _) = made(1), made(1), made(2)
+    (pixels, texts, shows), (again, same_texts, _), (other, *_) = made(1), made(1), made(2)
     assert pixels.shape == (20, 3, 128, 128) and len(texts) == 20 and 0 <= pixels.min() and pixels.max() <= 1
     assert torch.equal(pixels, again) and texts == same_texts and not torch.equal(pixels, other)
+    assert [len(s) for s in shows] == [1] * 17 + [2] * 2 + [3]
 
 def test_clip_goes_on_from_what_it_saved(tmp_path):
     from regionedit.models.pretrained import load_clip
