@@ -115,6 +115,21 @@ def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
     (tmp_path/'tokenizer'/'merges.txt').write_text('another')
     with pytest.raises(ValueError, match='found another'): training.lay_out(weights_folder('clip'), tmp_path)
 
+def test_a_tokenizer_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    from regionedit.pocket import clip
+    def cut(folder, texts):
+        folder.mkdir(exist_ok=True)
+        (folder/'vocab.json').write_text('{"a": 0')
+        raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(clip, 'train_tokenizer', cut)
+        with pytest.raises(KeyboardInterrupt): clip.shared_tokenizer(tmp_path)
+    monkeypatch.setattr(clip, 'tokenizer_corpus', lambda: ['a cat', 'a dog'] * 50)
+    assert clip.shared_tokenizer(tmp_path).tokenize('a cat') == ['a</w>', 'cat</w>']
+    merges = tmp_path/'tokenizer'/'merges.txt'
+    merges.write_text('\n'.join(merges.read_text().splitlines()[:-1]) + '\n')
+    with pytest.raises(ValueError, match='whole tokenizer'): clip.shared_tokenizer(tmp_path)
+
 def test_clip_sees_near_views_and_scenes_and_the_seed_decides():
     def made(seed): return pictures_and_words(Composer(seed, places=1), np.random.default_rng(seed), 20)
     (pixels, texts, shows), (again, same_texts, _), (other, *_) = made(1), made(1), made(2)
