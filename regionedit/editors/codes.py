@@ -96,15 +96,18 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     def __init__(self, latent_channels: int = 24, widths: tuple = (96, 192), depth: int = 3,
                  latents_mean=None, latents_std=None):
         super().__init__()
-        self.register_buffer('components', torch.zeros(192, latent_channels))   # orthonormal columns
+        # orthonormal columns
+        self.register_buffer('components', torch.zeros(192, latent_channels))
         self.register_buffer('deviation', torch.ones(latent_channels))          # of each component
         self.register_buffer('mean', torch.zeros(192))
         self.encoder = Encoder(latent_channels, widths, depth - 1)
         self.decoder = Decoder(latent_channels, widths, depth)
-        self.to(memory_format=torch.channels_last)      # the layout in which a CPU convolves fastest
+        # the layout in which a CPU convolves fastest
+        self.to(memory_format=torch.channels_last)
 
     def encode(self, pixels: torch.Tensor) -> AutoencoderKLOutput:
-        "Pixels (n 3 H W) in -1..1 to `.latent_dist`: without variance, about latents (n c H/8 W/8)."
+        """Pixels (n 3 H W) in -1..1 to `.latent_dist`: without variance, about latents (n c H/8
+        W/8)."""
         blocks = F.pixel_unshuffle(pixels, 8).movedim(1, -1) - self.mean
         latents = (blocks @ self.components / self.deviation).movedim(-1, 1) + self.encoder(pixels)
         moments = torch.cat([latents, torch.full_like(latents, -30)], 1)

@@ -18,7 +18,7 @@ from torch import nn
 import torch.nn.functional as F
 
 from .backgrounds import BACKGROUNDS
-from .compose import Composer, cut
+from .compose import Composer, cut_boxes
 from .scenes import SEEDS, Object, article, describe, draw_scene, relation
 from .sprites import COLOURS, CONCEPTS, HELD_OUT_STYLE, SYNONYMS, drawn_in
 from .training import Recipe
@@ -27,31 +27,45 @@ from .training import Recipe
 def tokenizer_corpus() -> list:     # of texts
     "The words of the world, often enough that each becomes one token, and captions that use them."
     names = [article(w) for c in CONCEPTS for w in (c, *SYNONYMS[c])]
-    coloured = [article(f'{COLOURS[c]} {c}'.strip()) for c in CONCEPTS] + [article(f'large {c}') for c in CONCEPTS]
-    places = list(BACKGROUNDS) + ['on a striped background', 'on a chequered background', 'on a plain background']
-    return names * 30 + coloured + places * 40 + [draw_scene(s).caption for s in SEEDS['train'][:3000]]
+    coloured = [article(f'{COLOURS[c]} {c}'.strip())
+                for c in CONCEPTS] + [article(f'large {c}') for c in CONCEPTS]
+    places = list(BACKGROUNDS) + ['on a striped background', 'on a chequered background',
+                                  'on a plain background']
+    return names * 30 + coloured + places * 40 + [draw_scene(s).caption
+                                                  for s in SEEDS['train'][:3000]]
 
 def train_tokenizer(
     folder: Path,                   # where to write
     texts: list,                    # training corpus
     num_merges: int = 1600,         # at most
 ):
-    "Write a CLIP tokenizer (vocab.json, merges.txt, tokenizer_config.json) in transformers' format."
+    """Write a CLIP tokenizer (vocab.json, merges.txt, tokenizer_config.json) in transformers'
+    format."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     bpe = Tokenizer(models.BPE(end_of_word_suffix='</w>'))
     bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(),
+                                                 pre_tokenizers.ByteLevel(add_prefix_space=False,
+                                                                          use_regex=False)])
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=512 + num_merges, initial_alphabet=letters, end_of_word_suffix='</w>', show_progress=False))
-    merges = [m if isinstance(m, str) else ' '.join(m) for m in json.loads(bpe.to_str())['model']['merges']]
+    bpe.train_from_iterator(texts,
+                            trainers.BpeTrainer(vocab_size=512 + num_merges,
+                                                initial_alphabet=letters, end_of_word_suffix='</w>',
+                                                show_progress=False))
+    merges = [m if isinstance(m, str) else ' '.join(m)
+              for m in json.loads(bpe.to_str())['model']['merges']]
     tokens = letters + [l + '</w>' for l in letters]
-    tokens += [t for t in (m.replace(' ', '') for m in merges) if t not in set(tokens)] + ['<|startoftext|>', '<|endoftext|>']
+    tokens += [t for t in (m.replace(' ', '') for m in merges) if t not in set(tokens)]
+    tokens += ['<|startoftext|>', '<|endoftext|>']
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    (folder/'vocab.json').write_text(json.dumps({t: i for i, t in enumerate(dict.fromkeys(tokens))}, ensure_ascii=False), encoding='utf-8')
+    (folder/'vocab.json').write_text(json.dumps({t: i for i, t in enumerate(dict.fromkeys(tokens))},
+                                                ensure_ascii=False), encoding='utf-8')
     (folder/'merges.txt').write_text('\n'.join(['#version: 0.2', *merges]) + '\n', encoding='utf-8')
-    special = dict(bos_token='<|startoftext|>', eos_token='<|endoftext|>', pad_token='<|endoftext|>', unk_token='<|endoftext|>')
-    (folder/'tokenizer_config.json').write_text(json.dumps(dict(tokenizer_class='CLIPTokenizer', model_max_length=64, do_lower_case=True, **special), indent=1), encoding='utf-8')
+    special = dict(bos_token='<|startoftext|>', eos_token='<|endoftext|>',
+                   pad_token='<|endoftext|>', unk_token='<|endoftext|>')
+    (folder/'tokenizer_config.json').write_text(
+        json.dumps(dict(tokenizer_class='CLIPTokenizer', model_max_length=64,
+                        do_lower_case=True, **special), indent=1), encoding='utf-8')
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #ec35cf39
 def shared_tokenizer(
@@ -80,9 +94,11 @@ def check_tokenizer(folder: Path):
                          'remove the folder, then it is made anew')
 
 def save_tokenizer(tokenizer, root: Path, folder: Path):
-    "Write a tokenizer for new and for older versions of transformers (which want vocab.json and merges.txt)."
+    """Write a tokenizer for new and for older versions of transformers (which want vocab.json and
+    merges.txt)."""
     tokenizer.save_pretrained(folder)
-    for name in ('vocab.json', 'merges.txt'): shutil.copyfile(Path(root)/'tokenizer'/name, Path(folder)/name)
+    for name in ('vocab.json', 'merges.txt'):
+        shutil.copyfile(Path(root)/'tokenizer'/name, Path(folder)/name)
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #ddf506c5
 CLIP_CONFIG = dict(
@@ -96,7 +112,8 @@ def build_clip(vocab_size: int) -> nn.Module:
     from open_clip import CLIP
     model = CLIP(embed_dim=CLIP_CONFIG['embed_dim'], vision_cfg=CLIP_CONFIG['vision_cfg'],
                  text_cfg=dict(CLIP_CONFIG['text_cfg'], vocab_size=vocab_size), quick_gelu=False)
-    return model.to(memory_format=torch.channels_last)      # the layout in which a CPU convolves fastest
+    # the layout in which a CPU convolves fastest
+    return model.to(memory_format=torch.channels_last)
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #dbd35db5
 def contrastive_loss(
@@ -108,7 +125,8 @@ def contrastive_loss(
     "Symmetric contrastive loss over distinct texts."
     logits = scale * image_features.float() @ text_features.float().T
     owners = F.one_hot(index, len(text_features)).float()
-    return (F.cross_entropy(logits, index) + F.cross_entropy(logits.T, (owners / owners.sum(0)).T)) / 2
+    return (F.cross_entropy(logits, index)
+            + F.cross_entropy(logits.T, (owners / owners.sum(0)).T)) / 2
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #231c27c5
 def words_of(
@@ -118,10 +136,12 @@ def words_of(
     place: str,         # '' for a ground without a name
 ) -> str:
     "One of many texts that are true of a scene."
-    things = [Object(n, '', tuple(b), round(max(b[2] - b[0], b[3] - b[1]))) for n, b in zip(names, boxes)]
+    things = [Object(n, '', tuple(b), round(max(b[2] - b[0], b[3] - b[1])))
+              for n, b in zip(names, boxes)]
     said = [describe(rng, o) for o in things]
     place = f' {place}' if place and rng.random() < .45 else ''
-    if len(said) == 2 and rng.random() < .5: return f'{said[0]} {relation(*things)} {said[1]}{place}'
+    if len(said) == 2 and rng.random() < .5:
+        return f'{said[0]} {relation(*things)} {said[1]}{place}'
     said = [said[i] for i in rng.permutation(len(said))]
     return ' and '.join([', '.join(said[:-1]), said[-1]] if len(said) > 1 else said) + place
 
@@ -136,7 +156,8 @@ def pictures_and_words(
         shown, concepts = world.near(n, 128, **kind)
         pixels.append(shown)
         shows += [[c] for c in concepts.tolist()]
-        texts += [words_of(rng, [world.sprites.concepts[c]], [(0, 0, 48, 48)], '') for c in concepts.tolist()]
+        texts += [words_of(rng, [world.sprites.concepts[c]], [(0, 0, 48, 48)], '')
+                  for c in concepts.tolist()]
     for things, n in ((1, count - near - sharp - two - three), (2, two), (3, three)):
         shown, concepts, boxes, said = world.scenes(n, things, sizes=(28 + 22 * easy, 78))
         pixels.append(shown)
@@ -177,7 +198,8 @@ def encode_texts(
 ) -> torch.Tensor:          # (n d) float, unit length
     "`encode_text` in two groups, so that one paragraph does not make a whole batch long."
     brief = tokens.argmax(-1) < short
-    features = torch.cat([encode_text(model, tokens[brief, :short]), encode_text(model, tokens[~brief])])
+    features = torch.cat([encode_text(model, tokens[brief, :short]),
+                          encode_text(model, tokens[~brief])])
     return features[torch.cat([brief.nonzero(), (~brief).nonzero()]).flatten().argsort()]
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #76712b75
@@ -187,7 +209,8 @@ def compact(
 ) -> torch.Tensor:
     "A tensor as it is stored: the pooling's matrices in 8 bits, other floats in 16."
     if not tensor.is_floating_point(): return tensor
-    return tensor.to(torch.float8_e4m3fn if 'attnpool' in name and name.endswith('proj.weight') else torch.float16)
+    return tensor.to(torch.float8_e4m3fn if 'attnpool' in name
+                     and name.endswith('proj.weight') else torch.float16)
 
 # %% ../../nbs/api/pocket/07_clip.ipynb #0f87a245
 @torch.no_grad()
@@ -220,38 +243,47 @@ class ClipRecipe(Recipe):
         return build_clip(len(self.tokenizer))
 
     def batch(self, world, count):
-        """Pixels (n 3 128 128) normalised, tokens (u l) of the distinct texts, index (n): whose text is which;
-        names (concepts l), tokens of the bank, and shows (n concepts), the right shares."""
+        """Pixels (n 3 128 128) normalised, tokens (u l) of the distinct texts, index (n): whose
+        text is which; names (concepts l), tokens of the bank, and shows (n concepts), the right
+        shares."""
         rng = np.random.default_rng(world.integers(2**31, 1).item())
         pixels, texts, shows = pictures_and_words(world, rng, count, max(0, 1 - 4 * self.progress))
-        pixels = pixels * world.rand(.85, 1.15, count, 3, 1, 1) + world.rand(-.05, .05, count, 1, 1, 1)
-        pixels = torch.where(world.chance(.08, count, 1, 1, 1), pixels.mean(1, keepdim=True), pixels)
+        pixels = pixels * world.rand(.85, 1.15,
+                                     count, 3, 1, 1) + world.rand(-.05, .05, count, 1, 1, 1)
+        pixels = torch.where(world.chance(.08, count, 1, 1, 1),
+                             pixels.mean(1, keepdim=True), pixels)
         distinct = list(dict.fromkeys(texts))
-        tokens, names = (self.tokenizer(t, padding=True, truncation=True, max_length=64, return_tensors='pt').input_ids
+        tokens, names = (self.tokenizer(t, padding=True, truncation=True, max_length=64,
+                                        return_tensors='pt').input_ids
                          for t in (distinct, bank_of_names(rng)))
         pixels = (pixels.clamp(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
-        return dict(pixels=pixels, tokens=tokens, index=torch.tensor([distinct.index(t) for t in texts]),
-                    names=names, shows=shares(shows))
+        return dict(pixels=pixels, tokens=tokens,
+                    index=torch.tensor([distinct.index(t) for t in texts]), names=names,
+                    shows=shares(shows))
 
     def loss(self, model, batch, progress):
         "Both losses of this page, their temperature learned and at most 100."
         self.progress, scale = progress, model.logit_scale.exp().clamp(max=100)
         pictures = model.encode_image(batch['pixels'], normalize=True)
         names = encode_text(model, batch['names'])
-        return (contrastive_loss(pictures, encode_texts(model, batch['tokens']), batch['index'], scale)
+        return (contrastive_loss(pictures, encode_texts(model, batch['tokens']),
+                                 batch['index'], scale)
                 + F.cross_entropy(scale * pictures.float() @ names.float().T, batch['shows']))
 
     @torch.no_grad()
     def evaluate(self, model):
-        "Zero-shot accuracy, 0..1, of 500 scenes, of their boxes, and of boxes in the held-out style."
+        """Zero-shot accuracy, 0..1, of 500 scenes, of their boxes, and of boxes in the held-out
+        style."""
         seed = SEEDS['validation'].start
         unseen = [c for c in CONCEPTS if c in drawn_in(HELD_OUT_STYLE)]
         figures = {}
-        for name, world in dict(scenes=Composer(seed), unseen_style=Composer(seed, concepts=unseen, styles=(HELD_OUT_STYLE,))).items():
+        for name, world in dict(scenes=Composer(seed),
+                                unseen_style=Composer(seed, concepts=unseen,
+                                                      styles=(HELD_OUT_STYLE,))).items():
             pixels, concepts, boxes, _ = world.scenes(500)
             names = [world.sprites.concepts[c] for c in concepts[:, 0].tolist()]
             if name == 'scenes': figures[name] = zero_shot(model, self.tokenizer, pixels, names)
-            boxes_only = zero_shot(model, self.tokenizer, cut(pixels, boxes[:, 0], 128), names)
+            boxes_only = zero_shot(model, self.tokenizer, cut_boxes(pixels, boxes[:, 0], 128), names)
             figures['boxes' if name == 'scenes' else name] = boxes_only
         return figures
 
@@ -261,11 +293,14 @@ class ClipRecipe(Recipe):
         save_tokenizer(self.tokenizer, self.root, folder)
         text = dict(CLIP_CONFIG['text_cfg'], vocab_size=len(self.tokenizer))
         config = dict(model_cfg=dict(CLIP_CONFIG, text_cfg=text), preprocess_cfg=PREPROCESS_CONFIG)
-        (Path(folder)/'open_clip_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
-        tensors = {k: compact(k, v).cpu().contiguous() for k, v in model.state_dict().items() if k != 'attn_mask'}
+        (Path(folder)/'open_clip_config.json').write_text(json.dumps(config, indent=1),
+                                                          encoding='utf-8')
+        tensors = {k: compact(k, v).cpu().contiguous()
+                   for k, v in model.state_dict().items() if k != 'attn_mask'}
         save_file(tensors, Path(folder)/'open_clip_model.safetensors')
 
     def load(self, model, folder):
         "Go on from weights as `save` writes them."
         from safetensors.torch import load_file
-        model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)      # all but the causal mask, a constant
+        # all but the causal mask, a constant
+        model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)

@@ -34,11 +34,13 @@ TOKENS = 24         # context of the text encoder
 def build_unet(channels: int = 24) -> nn.Module:    # of the latents
     "The denoiser, untrained."
     from diffusers import UNet2DConditionModel
-    return UNet2DConditionModel(
-        sample_size=WINDOW // 8, in_channels=2 * channels + 1, out_channels=channels, block_out_channels=(192, 256),
-        layers_per_block=1, down_block_types=('CrossAttnDownBlock2D',) * 2, mid_block_type='UNetMidBlock2DCrossAttn',
-        up_block_types=('CrossAttnUpBlock2D',) * 2, cross_attention_dim=192, attention_head_dim=(3, 4),
-        norm_num_groups=16).to(memory_format=torch.channels_last)
+    return UNet2DConditionModel(sample_size=WINDOW // 8, in_channels=2 * channels + 1,
+                                out_channels=channels, block_out_channels=(192, 256),
+                                layers_per_block=1, down_block_types=('CrossAttnDownBlock2D',) * 2,
+                                mid_block_type='UNetMidBlock2DCrossAttn',
+                                up_block_types=('CrossAttnUpBlock2D',) * 2, cross_attention_dim=192,
+                                attention_head_dim=(3, 4),
+                                norm_num_groups=16).to(memory_format=torch.channels_last)
 
 def build_text_encoder(
     tokenizer,              # whose vocabulary it reads
@@ -47,15 +49,19 @@ def build_text_encoder(
 ) -> nn.Module:
     "The text encoder, untrained."
     from transformers import CLIPTextConfig, CLIPTextModel
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=width // 64,
-        max_position_embeddings=TOKENS, bos_token_id=len(tokenizer) - 2, eos_token_id=len(tokenizer) - 1, pad_token_id=len(tokenizer) - 1))
+    return CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), hidden_size=width,
+                                        intermediate_size=4 * width, num_hidden_layers=layers,
+                                        num_attention_heads=width // 64,
+                                        max_position_embeddings=TOKENS, bos_token_id=len(tokenizer)
+                                        - 2, eos_token_id=len(tokenizer) - 1,
+                                        pad_token_id=len(tokenizer) - 1))
 
 def build_scheduler():
     "The noise schedule of training and sampling."
     from diffusers import DDIMScheduler
-    return DDIMScheduler(beta_schedule='scaled_linear', beta_start=.00085, beta_end=.012, prediction_type='v_prediction', clip_sample=False,
-                         set_alpha_to_one=True, steps_offset=0, timestep_spacing='trailing', rescale_betas_zero_snr=True)
+    return DDIMScheduler(beta_schedule='scaled_linear', beta_start=.00085, beta_end=.012,
+                         prediction_type='v_prediction', clip_sample=False, set_alpha_to_one=True,
+                         steps_offset=0, timestep_spacing='trailing', rescale_betas_zero_snr=True)
 
 # %% ../../nbs/api/pocket/11_diffusion.ipynb #445c6889
 def denoising_loss(
@@ -76,7 +82,9 @@ def denoising_loss(
     return (weight * (guess - v).square()).mean() / weight.mean()
 
 # %% ../../nbs/api/pocket/11_diffusion.ipynb #b077b3bd
-PLACES = tuple(dict.fromkeys(chain(BACKGROUNDS, SAID.values(), ('on a table', 'outside', 'in a room', 'in the garden', 'on the floor'))))
+PLACES = tuple(dict.fromkeys(chain(BACKGROUNDS, SAID.values(),
+                                   ('on a table', 'outside', 'in a room', 'in the garden',
+                                    'on the floor'))))
 
 def prompt_of(
     rng,                    # decides the words
@@ -88,19 +96,23 @@ def prompt_of(
     place = f' {PLACES[rng.integers(len(PLACES))]}' if rng.random() < .3 else ''
     return describe(rng, Object(name, '', (0, 0, size, size), size)) + place
 
-def inpainting_batch(world: Composer, count: int) -> dict:   # pixels (n 3 80 80) -1..1, masks (n 1 80 80) 0/1, texts list
+# pixels (n 3 80 80) -1..1, masks (n 1 80 80) 0/1, texts list
+def inpainting_batch(world: Composer, count: int) -> dict:
     "Windows, their holes as masks, their texts."
     pixels, masks, concepts = world.windows(count)
     rng = np.random.default_rng(world.integers(2**31, 1).item())
     texts = [prompt_of(rng, world.sprites.concepts[c]) for c in concepts.tolist()]
-    return dict(pixels=(pixels * 2 - 1).contiguous(memory_format=torch.channels_last), masks=masks, texts=texts)
+    return dict(pixels=(pixels * 2 - 1).contiguous(memory_format=torch.channels_last),
+                masks=masks, texts=texts)
 
 # %% ../../nbs/api/pocket/11_diffusion.ipynb #e38d3f0e
 def find_autoencoder(root: Path) -> Path:
-    "What `regionedit train decoder` wrote below `root`, or `regionedit train autoencoder`. Raises `FileNotFoundError`."
+    """What `regionedit train decoder` wrote below `root`, or `regionedit train autoencoder`. Raises
+    `FileNotFoundError`."""
     for folder in (root/'decoder'/'weights', root/'autoencoder'/'weights'):
         if (folder/'config.json').exists(): return folder
-    raise FileNotFoundError(f'expected a trained autoencoder in {folder}, found none; run regionedit train autoencoder first')
+    raise FileNotFoundError(f'expected a trained autoencoder in {folder}, found none; run '
+                            'regionedit train autoencoder first')
 
 def write_index(
     folder: Path,
@@ -109,12 +121,15 @@ def write_index(
     transformers: dict,
 ):
     "Write `model_index.json`."
-    index = {name: [library, type(part).__name__] for library, parts in dict(diffusers=diffusers, transformers=transformers).items() for name, part in parts.items()}
+    index = {name: [library, type(part).__name__]
+             for library, parts in dict(diffusers=diffusers, transformers=transformers).items()
+             for name, part in parts.items()}
     (folder/'model_index.json').write_text(json.dumps({'_class_name': kind, **index}, indent=1))
 
 def load_parts(model: nn.ModuleDict, folder: Path):
     "Copy the components of a checkpoint in diffusers' layout into those of a recipe's model."
-    for name, part in model.items(): part.load_state_dict(load_part(Path(folder), name, type(part)).state_dict())
+    for name, part in model.items():
+        part.load_state_dict(load_part(Path(folder), name, type(part)).state_dict())
 
 # %% ../../nbs/api/pocket/11_diffusion.ipynb #efe593ba
 POCKET_ARGS = BUNDLED['pocket'][2]      # steps and guidance of the preset
@@ -134,24 +149,31 @@ class DiffusionRecipe(Recipe):
         return find_autoencoder(Path(self.root))
 
     def build(self):
-        "The untrained denoiser and text encoder; keeps autoencoder, tokenizer and scheduler. Raises `FileNotFoundError`."
+        """The untrained denoiser and text encoder; keeps autoencoder, tokenizer and scheduler.
+        Raises `FileNotFoundError`."""
         self.tokenizer = shared_tokenizer(self.root, model_max_length=TOKENS)
-        self.vae = PatchAutoencoder.from_pretrained(self.autoencoder, low_cpu_mem_usage=False, dtype=torch.float32).eval().requires_grad_(False)
+        self.vae = PatchAutoencoder.from_pretrained(self.autoencoder, low_cpu_mem_usage=False,
+                                                    dtype=torch.float32).eval().requires_grad_(
+            False)
         self.scheduler = build_scheduler()
-        return nn.ModuleDict(dict(unet=build_unet(self.vae.config.latent_channels), text_encoder=build_text_encoder(self.tokenizer)))
+        return nn.ModuleDict(dict(unet=build_unet(self.vae.config.latent_channels),
+                                  text_encoder=build_text_encoder(self.tokenizer)))
 
     def batch(self, world, count):
         "Pixels (n 3 80 80) in -1..1, masks (n 1 80 80), tokens (n 24) long."
         batch = inpainting_batch(world, count)
-        tokens = self.tokenizer(batch.pop('texts'), padding='max_length', max_length=TOKENS, truncation=True, return_tensors='pt').input_ids
+        tokens = self.tokenizer(batch.pop('texts'), padding='max_length', max_length=TOKENS,
+                                truncation=True, return_tensors='pt').input_ids
         return dict(batch, tokens=tokens)
 
     def loss(self, model, batch, progress):
         "See `denoising_loss`; window and hole are encoded on the way, without gradient."
         with torch.no_grad():
             holed, mask = hole_and_mask(batch['pixels'], batch['masks'], (WINDOW // 8,) * 2)
-            latents, hole = encode(self.vae.to(holed.device), torch.cat([batch['pixels'], holed])).float().chunk(2)
-        return denoising_loss(model['unet'], self.scheduler, latents, batch['masks'], mask, hole, model['text_encoder'](batch['tokens'])[0])
+            latents, hole = encode(self.vae.to(holed.device),
+                                   torch.cat([batch['pixels'], holed])).float().chunk(2)
+        return denoising_loss(model['unet'], self.scheduler, latents, batch['masks'], mask, hole,
+                              model['text_encoder'](batch['tokens'])[0])
 
     def evaluate(self, model):
         "Figures of 64 validation edits (`pocket.judge.painter_figures`)."
@@ -160,11 +182,14 @@ class DiffusionRecipe(Recipe):
 
     def save(self, model, folder):
         "Stable Diffusion's layout of diffusers, half precision, the autoencoder beside the rest."
-        model['unet'].half().to(memory_format=torch.contiguous_format).save_pretrained(folder/'unet')
+        model['unet'].half().to(
+            memory_format=torch.contiguous_format).save_pretrained(folder/'unet')
         model['text_encoder'].half().save_pretrained(folder/'text_encoder')
-        save_tokenizer(self.tokenizer, self.root, folder/'tokenizer'); self.scheduler.save_pretrained(folder/'scheduler')
+        save_tokenizer(self.tokenizer, self.root, folder/'tokenizer')
+        self.scheduler.save_pretrained(folder/'scheduler')
         shutil.copytree(self.autoencoder, folder/'vae', dirs_exist_ok=True)
-        write_index(folder, 'StableDiffusionInpaintPipeline', dict(vae=self.vae, unet=model['unet'], scheduler=self.scheduler),
+        write_index(folder, 'StableDiffusionInpaintPipeline',
+                    dict(vae=self.vae, unet=model['unet'], scheduler=self.scheduler),
                     dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer))
 
 # %% ../../nbs/api/pocket/11_diffusion.ipynb #b53131eb
@@ -174,6 +199,7 @@ def _load(self, model: nn.ModuleDict, folder: Path):
 
 def _editor(self, model: nn.ModuleDict) -> DiffusionEditor:
     "The editor that these weights make."
-    return DiffusionEditor(self.vae, model['unet'], model['text_encoder'], self.tokenizer, self.scheduler, **POCKET_ARGS)
+    return DiffusionEditor(self.vae, model['unet'], model['text_encoder'], self.tokenizer,
+                           self.scheduler, **POCKET_ARGS)
 
 DiffusionRecipe.load, DiffusionRecipe.editor = _load, _editor

@@ -32,10 +32,12 @@ def pairs(
     "The same things drawn twice: other grounds, clutter, places, sizes and orientation."
     _, icons, styles = self.choose(n)
     _, others, _ = self.choose(n)
-    two = self.chance(.2 if side > 64 else 0., n).float()       # with a second thing, of the same style
+    # with a second thing, of the same style
+    two = self.chance(.2 if side > 64 else 0., n).float()
     views = []
     for _ in range(2):
-        canvas = self.litter(self.ground(n, (side, side))[0], .6 * difficulty, pieces=5 * side // 128)
+        canvas = self.litter(self.ground(n, (side, side))[0], .6 * difficulty,
+                             pieces=5 * side // 128)
         sizes = (28 + 22 * (1 - difficulty), 77) if side > 64 else (56 + 44 * (1 - difficulty), 124)
         both = torch.stack([icons, others], 1)
         boxes = self.spots(self.sprites.extents[styles[:, None], both], (side, side), sizes)
@@ -46,7 +48,8 @@ def pairs(
     return torch.stack(views)
 
 # %% ../../nbs/api/pocket/09_dino.ipynb #dddcac51
-VIT_ARGS = dict(img_size=128, patch_size=8, embed_dim=192, depth=6, num_heads=3, num_classes=0, dynamic_img_size=True)
+VIT_ARGS = dict(img_size=128, patch_size=8, embed_dim=192, depth=6, num_heads=3, num_classes=0,
+                dynamic_img_size=True)
 
 def build_vit(seed: int = 0) -> nn.Module:
     "The untrained ViT."
@@ -99,9 +102,11 @@ def answer(
 def save_vit(vit: nn.Module, folder: Path):
     "Write weights in half precision and `config.json`, timm's layout."
     from safetensors.torch import save_file
-    save_file({k: v.half().contiguous() for k, v in vit.state_dict().items()}, folder/'model.safetensors')
+    save_file({k: v.half().contiguous() for k, v in vit.state_dict().items()},
+              folder/'model.safetensors')
     config = dict(architecture='vit_tiny_patch16_224', num_classes=0, model_args=VIT_ARGS,
-                  pretrained_cfg=dict(mean=[.5] * 3, std=[.5] * 3, input_size=[3, 128, 128], num_classes=0))
+                  pretrained_cfg=dict(mean=[.5] * 3, std=[.5] * 3, input_size=[3, 128, 128],
+                                      num_classes=0))
     (folder/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
 
 # %% ../../nbs/api/pocket/09_dino.ipynb #a1c6d827
@@ -126,22 +131,26 @@ class DinoRecipe(Recipe):
         return nn.ModuleDict(dict(student=student, teacher=teacher))
 
     def batch(self, world, count):
-        "Pixels (2n 3 side side) in -1..1: all first views, then all second ones. Large views come half as many."
+        """Pixels (2n 3 side side) in -1..1: all first views, then all second ones. Large views come
+        half as many."""
         side = 64 if self.progress < self.small_until else 128
-        views = world.pairs(count if side == 64 else count // 2, side, min(1, self.progress / self.hard_from))
+        views = world.pairs(count if side == 64 else count // 2, side,
+                            min(1, self.progress / self.hard_from))
         return dict(pixels=views.flatten(0, 1) * 2 - 1)
 
     def loss(self, model, batch, progress):
         "The student against the balanced answers of the teacher."
         self.progress = progress
         with torch.no_grad(): targets = sinkhorn(answer(model['teacher'], batch['pixels']))
-        return distillation_loss(answer(model['student'], batch['pixels']).unflatten(0, (2, -1)), targets.unflatten(0, (2, -1)))
+        return distillation_loss(answer(model['student'], batch['pixels']).unflatten(0, (2, -1)),
+                                 targets.unflatten(0, (2, -1)))
 
     @torch.no_grad()
     def after_step(self, model, progress):
         "Move the teacher towards the student, ever less."
         momentum = 1 - (1 - self.momentum) * (1 - progress)
-        for t, s in zip(model['teacher'].parameters(), model['student'].parameters()): t.lerp_(s, 1 - momentum)
+        for t, s in zip(model['teacher'].parameters(), model['student'].parameters()):
+            t.lerp_(s, 1 - momentum)
 
     def evaluate(self, model):
         "Shares of 400 validation scenes, 0..1 (`pocket.measure.anchor_hits`)."

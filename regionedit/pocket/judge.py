@@ -24,22 +24,27 @@ from .scenes import article, draw_scene
 from .sprites import CONCEPTS
 
 # %% ../../nbs/api/pocket/08_judge.ipynb #aa9289c5
-def _hits(attention_map, scene, k: int = 8) -> list:    # of 0/1: first anchor, one of k plain, one of k spread
+# of 0/1: first anchor, one of k plain, one of k spread
+def _hits(attention_map, scene, k: int = 8) -> list:
     "Do anchors fall into the true box?"
     box, size = scene.objects[0].box, scene.image.size
     plain, spread = (f(attention_map, k, size).tolist() for f in (top_anchors, spread_anchors))
-    return [contains(box, plain[0]), any(contains(box, p) for p in plain), any(contains(box, p) for p in spread)]
+    return [contains(box, plain[0]), any(contains(box, p) for p in plain),
+            any(contains(box, p) for p in spread)]
 
 def anchor_hits(
     make_map,               # picture -> (gh gw) attention map, or a ViT
     seeds: Iterable,
 ) -> dict:                  # shares: first, topk, spread, over all scenes and over cluttered ones
     "Hit rates of anchors on one-object scenes, half of them cluttered."
-    if isinstance(make_map, torch.nn.Module): vit = make_map; make_map = lambda image: attend(vit, image).mean
+    if isinstance(make_map, torch.nn.Module):
+        vit = make_map; make_map = lambda image: attend(vit, image).mean
     scenes = [draw_scene(s, num_objects=1, clutter=bool(i % 2)) for i, s in enumerate(seeds)]
     hits = np.array([_hits(make_map(s.image), s) for s in scenes])
     names, cluttered = ('first', 'one_of_8_topk', 'one_of_8_spread'), hits[1::2]
-    return {**dict(zip(names, hits.mean(0).round(4).tolist())), **{f'cluttered_{n}': v for n, v in zip(names, cluttered.mean(0).round(4).tolist())}, 'scenes': len(scenes)}
+    return {**dict(zip(names, hits.mean(0).round(4).tolist())),
+            **{f'cluttered_{n}': v for n, v in zip(names, cluttered.mean(0).round(4).tolist())},
+            'scenes': len(scenes)}
 
 # %% ../../nbs/api/pocket/08_judge.ipynb #d60a603f
 @lru_cache(4)
@@ -47,7 +52,9 @@ def _concept_texts(clip): return clip.encode_texts([article(c) for c in CONCEPTS
 
 def names_of(clip, images: list) -> list:           # of concept names
     "Which concept each picture shows, out of all, by the pocket CLIP."
-    return [CONCEPTS[i] for i in (clip.encode_images(images).pooled @ _concept_texts(clip).T).argmax(1).tolist()]
+    return [CONCEPTS[i]
+            for i in (clip.encode_images(images).pooled
+                      @ _concept_texts(clip).T).argmax(1).tolist()]
 
 def another(seed: int, name: str) -> str:
     "A concept other than `name`, decided by the seed."
@@ -56,20 +63,25 @@ def another(seed: int, name: str) -> str:
 
 # %% ../../nbs/api/pocket/08_judge.ipynb #aad4a1ca
 def border_step(image: Image.Image, box: tuple) -> float:       # grey levels
-    "Mean absolute difference between the pixels just inside a box and their neighbours just outside."
+    """Mean absolute difference between the pixels just inside a box and their neighbours just
+    outside."""
     pixels, (x0, y0, x1, y1) = np.asarray(image, np.float32), box
     h, w = pixels.shape[:2]
-    steps = [np.abs(pixels[y0:y1, a] - pixels[y0:y1, b]).ravel() for a, b in ((x0, x0 - 1), (x1 - 1, x1)) if 0 <= b < w]
-    steps += [np.abs(pixels[a, x0:x1] - pixels[b, x0:x1]).ravel() for a, b in ((y0, y0 - 1), (y1 - 1, y1)) if 0 <= b < h]
+    steps = [np.abs(pixels[y0:y1, a] - pixels[y0:y1, b]).ravel()
+             for a, b in ((x0, x0 - 1), (x1 - 1, x1)) if 0 <= b < w]
+    steps += [np.abs(pixels[a, x0:x1] - pixels[b, x0:x1]).ravel()
+              for a, b in ((y0, y0 - 1), (y1 - 1, y1)) if 0 <= b < h]
     return float(np.concatenate(steps).mean()) if steps else 0.
 
 def detail(image: Image.Image, box: tuple) -> float:
     "Mean absolute Laplacian inside a box, grey levels."
     p = np.asarray(image.crop(box), np.float32)
-    return float(np.abs(4 * p[1:-1, 1:-1] - p[:-2, 1:-1] - p[2:, 1:-1] - p[1:-1, :-2] - p[1:-1, 2:]).mean())
+    return float(np.abs(4 * p[1:-1, 1:-1] - p[:-2, 1:-1] - p[2:, 1:-1] - p[1:-1, :-2]
+                        - p[1:-1, 2:]).mean())
 
 def seam(edited: Image.Image, source: Image.Image, box: tuple) -> float:
-    "Step across the border over the same step in the source; a level is added to both, for plain grounds."
+    """Step across the border over the same step in the source; a level is added to both, for plain
+    grounds."""
     return (border_step(edited, box) + 1) / (border_step(source, box) + 1)
 
 # %% ../../nbs/api/pocket/08_judge.ipynb #ae9495a8
@@ -84,10 +96,13 @@ def painter_figures(
     for s in seeds:
         scene = draw_scene(s, num_objects=1, **world)
         box, asked = scene.objects[0].box, another(s, scene.objects[0].name)
-        edited = edit_boxes(editor, scene.image, [box], article(asked), seed=s)[0].paste(scene.image)
+        edited = edit_boxes(editor, scene.image, [box],
+                            article(asked), seed=s)[0].paste(scene.image)
         shown = [edited.crop(box)]
         rows.append((names_of(clip, shown)[0] == asked, recognise(judge, shown)[0] == asked,
-                     seam(edited, scene.image, box), detail(edited, box) / detail(scene.image, box)))
+                     seam(edited, scene.image, box),
+                     detail(edited, box) / detail(scene.image, box)))
     by_clip, by_judge, seams, sharp = np.array(rows, float).T
     return dict(named=round(by_judge.mean(), 4), named_by_clip=round(by_clip.mean(), 4),
-                seam=round(float(np.median(seams)), 2), sharpness=round(float(np.median(sharp)), 2), edits=len(rows))
+                seam=round(float(np.median(seams)), 2), sharpness=round(float(np.median(sharp)), 2),
+                edits=len(rows))

@@ -30,11 +30,15 @@ class Recogniser(nn.Module):
     "Pixels of a box to one logit a concept."
     def __init__(self, widths: tuple = (24, 48, 96, 128), names: tuple = CONCEPTS):
         super().__init__()
-        self.names, self.config, layers = tuple(names), dict(widths=list(widths), names=list(names)), []
+        self.names = tuple(names)
+        self.config = dict(widths=list(widths), names=list(names))
+        layers = []
         for i, (before, width) in enumerate(zip((3, *widths), widths)):
-            layers += [nn.Conv2d(before, width, 3 if i else 4, 1 if i else 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.Conv2d(before, width, 3 if i else 4, 1 if i else 2, 1, bias=False),
+                       nn.BatchNorm2d(width), nn.ReLU()]
             if i: layers.append(nn.MaxPool2d(2))
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(.1)).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers, nn.Flatten(),
+                                    nn.Dropout(.1)).to(memory_format=torch.channels_last)
         self.head = nn.Linear(9 * widths[-1], len(names))
 
     def forward(
@@ -42,7 +46,8 @@ class Recogniser(nn.Module):
         pixels: torch.Tensor,   # (n 3 SIDE SIDE) float, 0..1
     ) -> torch.Tensor:          # (n concepts) float
         "Logits."
-        return self.head(self.layers((pixels * 2 - 1).contiguous(memory_format=torch.channels_last)))
+        return self.head(
+            self.layers((pixels * 2 - 1).contiguous(memory_format=torch.channels_last)))
 
 # %% ../../nbs/api/pocket/06_recogniser.ipynb #7c83e71d
 @dataclass
@@ -73,21 +78,27 @@ class RecogniserRecipe(Recipe):
         seed = SEEDS['validation'].start
         unseen = [c for c in CONCEPTS if c in drawn_in(HELD_OUT_STYLE)]
         worlds = dict(clean=(Composer(seed), False), worn=(Composer(seed), True),
-                      unseen_style=(Composer(seed, concepts=unseen, styles=(HELD_OUT_STYLE,)), False))
-        return {name: self.share_right(model, world, wear) for name, (world, wear) in worlds.items()}
+                      unseen_style=(Composer(seed, concepts=unseen, styles=(HELD_OUT_STYLE,)),
+                                    False))
+        return {name: self.share_right(model, world, wear)
+                for name, (world, wear) in worlds.items()}
 
     def share_right(self, model, world: Composer, wear: bool) -> float:     # 0..1
         "How many of 600 boxes are named rightly."
         pixels, labels = world.near(600, SIDE, wear=wear)
         device = next(model.parameters()).device
         named = model(pixels.to(device)).argmax(1).cpu().tolist()
-        return round(float(np.mean([CONCEPTS[a] == world.sprites.concepts[b] for a, b in zip(named, labels.tolist())])), 4)
+        return round(
+            float(np.mean([CONCEPTS[a] == world.sprites.concepts[b]
+                           for a, b in zip(named, labels.tolist())])), 4)
 
     def save(self, model, folder):
         "Weights in half precision and `config.json`."
         from safetensors.torch import save_file
-        save_file({k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}, folder/'model.safetensors')
-        (folder/'config.json').write_text(json.dumps(dict(kind='Recogniser', **model.config), indent=1) + '\n', encoding='utf-8')
+        save_file({k: v.half().cpu().contiguous() for k, v in model.state_dict().items()},
+                  folder/'model.safetensors')
+        (folder/'config.json').write_text(json.dumps(dict(kind='Recogniser', **model.config),
+                                                     indent=1) + '\n', encoding='utf-8')
 
 # %% ../../nbs/api/pocket/06_recogniser.ipynb #5327dda6
 def load_recogniser(
@@ -96,7 +107,9 @@ def load_recogniser(
     "The second judge. Raises `ModelNotAvailable` if its files are missing."
     from safetensors.torch import load_file
     folder = weights_folder('recogniser') if folder is None else Path(folder)
-    config = {k: v for k, v in json.loads((folder/'config.json').read_text(encoding='utf-8')).items() if k != 'kind'}
+    config = {k: v
+              for k, v in json.loads(
+            (folder/'config.json').read_text(encoding='utf-8')).items() if k != 'kind'}
     model = Recogniser(**config)
     model.load_state_dict({k: v.float() for k, v in load_file(folder/'model.safetensors').items()})
     return model.eval().requires_grad_(False)
@@ -113,4 +126,5 @@ def recognise(
 ) -> list:                  # of names
     "What each picture shows, out of all concepts."
     pixels = torch.stack([to_tensor(box_input(im)) for im in images])
-    return [model.names[i] for part in pixels.split(batch_size) for i in model(part).argmax(1).tolist()]
+    return [model.names[i] for part in pixels.split(batch_size)
+            for i in model(part).argmax(1).tolist()]

@@ -140,7 +140,8 @@ def cut_ground(layout: Layout) -> Image.Image:      # RGB, of the layout's size
     scale = max(w / WIDE, h / SIZE, SIZE / WIDE if w == h else 0)
     x, y = ((full - side / scale) * layout.offset for full, side in zip((WIDE, SIZE), (w, h)))
     box = (x, y, x + w / scale, y + h / scale)
-    image = image.crop([round(v) for v in box]) if scale == 1 else image.resize((w, h), Image.BILINEAR, box=box)
+    if scale == 1: image = image.crop([round(v) for v in box])
+    else: image = image.resize((w, h), Image.BILINEAR, box=box)
     return image.transpose(Image.FLIP_LEFT_RIGHT) if layout.mirrored else image
 
 @lru_cache(maxsize=1024)
@@ -154,7 +155,9 @@ def soft_shadow(width: int, strength: float) -> Image.Image:     # mode L
 @lru_cache(maxsize=8)
 def _slopes(size: tuple) -> tuple:
     "Horizontal and vertical places, -1..1, of a picture's pixels."
-    return np.linspace(-1, 1, size[0], dtype=np.float32)[None], np.linspace(-1, 1, size[1], dtype=np.float32)[:, None]
+    return np.linspace(-1, 1, size[0],
+                       dtype=np.float32)[None], np.linspace(-1, 1, size[1],
+                                                            dtype=np.float32)[:, None]
 
 def lit(image: Image.Image, light: tuple) -> Image.Image:
     "Brighter towards an angle, by a slope, and tinted."
@@ -174,14 +177,16 @@ def render(layout: Layout) -> Image.Image:   # RGB, of the layout's size
     for o in layout.objects:
         if o.shadow:
             mask = soft_shadow(o.box[2] - o.box[0], round(o.shadow, 2))
-            image.paste(0, ((o.box[0] + o.box[2] - mask.width) // 2, o.box[3] - mask.height // 2), mask)
+            image.paste(0, ((o.box[0] + o.box[2] - mask.width) // 2, o.box[3] - mask.height // 2),
+                        mask)
         s = sprite(o.name, o.style, o.size, o.flip, o.icon)
         image.paste(s, o.box[:2], s)
     return lit(image, layout.light)
 
 # %% ../../nbs/api/pocket/03_scenes.ipynb #a55dbf41
-BARE = frozenset('''grapes books bread broccoli cherries blueberries bacon popcorn fries chips pancakes sushi honey
-    milk coffee corn glasses sunglasses jeans trousers socks headphones fire chocolate garlic lightning scissors'''.split())
+BARE = frozenset('''grapes books bread broccoli cherries blueberries bacon popcorn fries chips
+    pancakes sushi honey milk coffee corn glasses sunglasses jeans trousers socks headphones fire
+    chocolate garlic lightning scissors'''.split())
 SAID = dict(striped='on a striped background', tiled='on a chequered background',
             plain='on a plain background', gradient='on a plain background')
 
@@ -195,7 +200,8 @@ def describe(rng, o: Object) -> str:
     "An object in words: by one of its names, sometimes with its size or its colour."
     others = SYNONYMS[o.name]
     words = [others[rng.integers(len(others))] if others and rng.random() < .3 else o.name]
-    if COLOURS[o.name] and COLOURS[o.name] not in words[0] and rng.random() < .25: words.insert(0, COLOURS[o.name])
+    if COLOURS[o.name] and COLOURS[o.name] not in words[0] and rng.random() < .25:
+        words.insert(0, COLOURS[o.name])
     if rng.random() < .2:
         size = 'small' if o.size < 38 else 'large' if o.size >= 56 else ''
         if size: words.insert(0, size)
@@ -211,15 +217,18 @@ def relation(a: Object, b: Object) -> str:
 # %% ../../nbs/api/pocket/03_scenes.ipynb #61128b0d
 def where(layout: Layout) -> str:
     "The place in words, such as 'on the beach'; empty for a ground that has no name."
-    return layout.background if layout.background in BACKGROUNDS else SAID.get(layout.background, '')
+    ground = layout.background
+    return ground if ground in BACKGROUNDS else SAID.get(ground, '')
 
 def paragraph(rng, layout: Layout) -> str:
     "A long caption in several sentences."
     things = [describe(rng, o) for o in layout.objects]
-    text = f'This is a picture of a quiet place. There is {things[0]} {where(layout)}'.rstrip() + '.'
+    first = f'There is {things[0]} {where(layout)}'.rstrip()
+    text = f'This is a picture of a quiet place. {first}.'
     for a, b, thing in zip(layout.objects, layout.objects[1:], things[1:]):
         text += f' There is also {thing}, {relation(b, a)} the {a.name}.'
-    return text + (' Some stones and leaves lie around.' if layout.clutter and rng.random() < .5 else '')
+    return text + (' Some stones and leaves lie around.' if layout.clutter
+                   and rng.random() < .5 else '')
 
 def caption(
     rng,
@@ -244,7 +253,8 @@ class Scene:
 
     @property
     def background(self) -> str:
-        "The caption's words for the place, such as 'on the beach'; empty for a ground without a name."
+        """The caption's words for the place, such as 'on the beach'; empty for a ground without a
+        name."""
         return where(self.layout)
 
     @property
@@ -264,9 +274,11 @@ def draw_scene(
     clutter: bool = None,       # None: every second scene
     **world,                    # concepts, styles, grounds, size: see `sample_layout`
 ) -> Scene:
-    "Draw scene number `seed`. Raises `ValueError` if `seed` is negative or `num_objects` not 1 to 3."
+    """Draw scene number `seed`. Raises `ValueError` if `seed` is negative or `num_objects` not 1 to
+    3."""
     if seed < 0 or num_objects not in (None, 1, 2, 3):
-        raise ValueError(f'expected seed >= 0 and num_objects 1, 2, 3 or None, got seed={seed} and num_objects={num_objects}')
+        raise ValueError(f'expected seed >= 0 and num_objects 1, 2, 3 or None, got seed={seed} and '
+                         f'num_objects={num_objects}')
     rng = np.random.default_rng(seed)
     layout = sample_layout(rng, num_objects, clutter, **world)
     return Scene(render(layout), caption(rng, layout), layout)

@@ -67,8 +67,9 @@ def sprite(
     known = concept in _INDEX and style in (*STYLES, HELD_OUT_STYLE) and icon < ICONS[concept]
     full = _cell(concept, style, icon) if known else None
     if full is None:
-        raise ValueError(f'expected a concept of CONCEPTS and a style of STYLES that draws it, got {concept!r}'
-                         f' and {style!r}; see regionedit.pocket.CONCEPTS')
+        raise ValueError('expected a concept of CONCEPTS and a style of STYLES that draws it, got '
+                         f'{concept!r}' f' and {style!r}; see regionedit.pocket.CONCEPTS')
     scale = size / max(full.size)
-    small = full.resize([max(1, round(s * scale)) for s in full.size], Image.BILINEAR, reducing_gap=2.0)
+    small = full.resize([max(1, round(s * scale)) for s in full.size], Image.BILINEAR,
+                        reducing_gap=2.0)
     return small.transpose(Image.FLIP_LEFT_RIGHT) if flip else small

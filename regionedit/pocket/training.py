@@ -44,16 +44,21 @@ class Recipe(ABC):
         return Composer(device=device)
 
     @abstractmethod
-    def batch(self, world: Composer, count: int) -> dict: "Tensors of a batch; every random number from `world`."
+    def batch(self,
+              world: Composer,
+              count: int) -> dict: "Tensors of a batch; every random number from `world`."
     @abstractmethod
     def loss(self, model: nn.Module, batch: dict, progress: float) -> torch.Tensor: "A scalar."
     @abstractmethod
-    def evaluate(self, model: nn.Module) -> dict: "Held-out figures, name -> number: a minute's work at most."
+    def evaluate(self, model: nn.Module) -> dict:
+        "Held-out figures, name -> number: a minute's work at most."
     @abstractmethod
     def save(self, model: nn.Module, folder: Path): "Write the model in its library's own format."
     def load(self, model: nn.Module, folder: Path):
-        "Read weights that `save` wrote, to go on from them. Raises `ValueError` where a recipe cannot."
-        raise ValueError(f'expected a model that can start from weights, {self.name} cannot; train it without --start')
+        """Read weights that `save` wrote, to go on from them. Raises `ValueError` where a recipe
+        cannot."""
+        raise ValueError(f'expected a model that can start from weights, {self.name} cannot; train '
+                         'it without --start')
     def after_step(self, model: nn.Module, progress: float): "Called after each optimiser step."
 
 # %% ../../nbs/api/pocket/05_training.ipynb #1ac13161
@@ -93,18 +98,22 @@ def load_checkpoint(path: Path, model, ema, optimizer) -> dict:
     return state
 
 # %% ../../nbs/api/pocket/05_training.ipynb #9e5c02c6
-PARTS = dict(vae='autoencoder/weights', vqvae='vq/weights', tokenizer='tokenizer')     # of a model -> below `root`
+# of a model -> below `root`
+PARTS = dict(vae='autoencoder/weights', vqvae='vq/weights', tokenizer='tokenizer')
 
 def lay_out(folder: Path, root: Path):
-    "Put what a model was trained upon where the recipes look for it. Raises `ValueError` if another lies there."
+    """Put what a model was trained upon where the recipes look for it. Raises `ValueError` if
+    another lies there."""
     for part, place in PARTS.items():
         here, there = folder/part, root/place
-        if part == 'tokenizer' and (folder/'vocab.json').is_file(): here = folder       # CLIP's lies beside its weights
+        # CLIP's lies beside its weights
+        if part == 'tokenizer' and (folder/'vocab.json').is_file(): here = folder
         if not here.is_dir(): continue
         if not there.exists():
             shutil.copytree(here, there, ignore=shutil.ignore_patterns('open_clip_*', 'card.json'))
         elif any(_differs(f, there/f.name) for f in here.iterdir()):
-            raise ValueError(f'expected in {there} what the weights in {folder} were trained upon, found another; train into another folder with --out')
+            raise ValueError(f'expected in {there} what the weights in {folder} were trained upon, '
+                             'found another; train into another folder with --out')
 
 def _differs(a: Path, b: Path) -> bool:
     "Are these other weights or other words?"
@@ -117,7 +126,8 @@ def mix_in(recipe: Recipe, model: nn.Module, start: Path, keep: float):
     before = recipe.build()
     recipe.load(before, start)
     before = before.state_dict()
-    model.load_state_dict({k: torch.lerp(v, before[k].to(v), keep) if v.is_floating_point() else v for k, v in model.state_dict().items()})
+    model.load_state_dict({k: torch.lerp(v, before[k].to(v), keep) if v.is_floating_point() else v
+                           for k, v in model.state_dict().items()})
 
 # %% ../../nbs/api/pocket/05_training.ipynb #f6a395d9
 def train(
@@ -138,8 +148,9 @@ def train(
     if compile:
         for part in recipe.compiled: run.model.get_submodule(part).compile()
     if keep and not run.state['start']:
-        raise ValueError('expected with keep a run that began with weights, got one that began with random numbers; leave --keep out')
-    run.train(minutes * 60, progress)
+        raise ValueError('expected with keep a run that began with weights, got one that began '
+                         'with random numbers; leave --keep out')
+    run.go_on(minutes * 60, progress)
     with run.averaged() as model:
         if keep: mix_in(recipe, model, Path(run.state['start']), keep)
         return _finish(recipe, model, dict(run.state, keep=keep), out)
@@ -151,11 +162,14 @@ class Run:
         from diffusers.training_utils import EMAModel
         torch.manual_seed(0)
         if start: lay_out(Path(start), Path(recipe.root))
-        self.recipe, self.device, self.checkpoint = recipe, device, Path(out)/'checkpoint.safetensors'
+        self.recipe = recipe
+        self.device = device
+        self.checkpoint = Path(out)/'checkpoint.safetensors'
         self.model = recipe.build().to(device)
         if start: recipe.load(self.model, Path(start))
         self.trainable = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trainable, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(self.trainable, lr=recipe.lr, betas=recipe.betas,
+                                           weight_decay=recipe.weight_decay, fused=True)
         self.ema = EMAModel(self.trainable, decay=recipe.ema_decay)
         self.world = recipe.world(device)
         self.state = dict(step=0, seconds=0., start=str(start or ''))
@@ -163,10 +177,12 @@ class Run:
     def resume(self):
         "Go on from the checkpoint. Raises `FileNotFoundError`."
         if not self.checkpoint.exists():
-            raise FileNotFoundError(f'expected {self.checkpoint} to resume from, found none; train without --resume first')
+            raise FileNotFoundError(f'expected {self.checkpoint} to resume from, found none; train '
+                                    'without --resume first')
         self.state = load_checkpoint(self.checkpoint, self.model, self.ema, self.optimizer)
 
-    def save(self): save_checkpoint(self.checkpoint, self.model, self.ema, self.optimizer, self.state)
+    def save(self): save_checkpoint(self.checkpoint, self.model, self.ema,
+                                    self.optimizer, self.state)
 
     def log(self, **values):
         "Add a line to the log beside the checkpoint."
@@ -183,15 +199,18 @@ class Run:
 # %% ../../nbs/api/pocket/05_training.ipynb #32f7de0e
 @contextmanager
 def fast_attention():
-    "Attention as plain matrix products: at 64 to 256 tokens two to five times faster on a CPU than the fused kernel."
+    """Attention as plain matrix products: at 64 to 256 tokens two to five times faster on a CPU
+    than the fused kernel."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)     # the switch's name says cuda; it governs the CPU too
+    # the switch's name says cuda; it governs the CPU too
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     with sdpa_kernel(SDPBackend.MATH): yield
 
 def half_precision(device: str = 'cpu'):
     "Autocast to bfloat16 where that is fast: not on a CPU without instructions for it."
     kind = torch.device(device).type
-    fast = kind != 'cpu' or torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    mkldnn = torch.backends.mkldnn.is_available() and torch.ops.mkldnn
+    fast = kind != 'cpu' or mkldnn and mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(kind, torch.bfloat16, enabled=fast)
 
 # %% ../../nbs/api/pocket/05_training.ipynb #523c3508
@@ -204,7 +223,8 @@ def step(self: Run, done: float) -> float:      # share of the run, 0..1 -> loss
     with torch.no_grad(): batch = self.recipe.batch(self.world, self.recipe.batch_size)
     batch = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     for group in self.optimizer.param_groups: group['lr'] = learning_rate(self.recipe.lr, done)
-    with fast_attention(), half_precision(self.device): loss = self.recipe.loss(self.model, batch, done)
+    with fast_attention(), half_precision(self.device):
+        loss = self.recipe.loss(self.model, batch, done)
     self.optimizer.zero_grad(); loss.backward()
     nn.utils.clip_grad_norm_(self.trainable, 1.)
     self.optimizer.step(); self.recipe.after_step(self.model, done); self.ema.step(self.trainable)
@@ -213,7 +233,7 @@ def step(self: Run, done: float) -> float:      # share of the run, 0..1 -> loss
 
 # %% ../../nbs/api/pocket/05_training.ipynb #14560334
 @patch
-def train(
+def go_on(
     self: Run,
     seconds: float,     # training time, over all resumed runs together
     progress: bool,     # show a bar
@@ -222,7 +242,8 @@ def train(
     self.model.train()
     last, due, losses = time.time(), dict(log=15, save=60, judge=60 * self.recipe.judge_every), []
     since = dict.fromkeys(due, 0.)
-    with tqdm(total=round(seconds), initial=round(self.state['seconds']), unit='s', desc=self.recipe.name, disable=not progress) as bar:
+    with tqdm(total=round(seconds), initial=round(self.state['seconds']), unit='s',
+              desc=self.recipe.name, disable=not progress) as bar:
         while self.state['seconds'] < seconds:
             losses.append(self.step(self.state['seconds'] / seconds))
             passed, last = time.time() - last, time.time()
@@ -246,7 +267,8 @@ def _finish(recipe, model, state, out) -> dict:
     folder = out/'weights'; folder.mkdir(exist_ok=True)
     card = make_card(recipe, model, state, recipe.evaluate(model))
     recipe.save(model, folder)
-    for file in folder.rglob('*'):                  # safetensors writes files that only their owner may read
+    # safetensors writes files that only their owner may read
+    for file in folder.rglob('*'):
         if file.is_file(): file.chmod(0o644)
     (folder/'card.json').write_text(json.dumps(card, indent=1) + '\n', encoding='utf-8')
     if (out/'log.jsonl').exists(): shutil.copy(out/'log.jsonl', folder/'log.jsonl')
@@ -254,9 +276,12 @@ def _finish(recipe, model, state, out) -> dict:
 
 def make_card(recipe, model, state, figures: dict) -> dict:
     "How these weights came about and what they can do."
-    again = f" --start {state['start']} --lr {recipe.lr:g} --keep {state['keep']:g}" if state.get('start') else ''
-    return dict(
-        model=recipe.name, command=f"regionedit train {recipe.name} --minutes {state['seconds'] / 60:.0f}{again}",
-        data='batches of regionedit.pocket.compose from training seeds', steps=state['step'], batch_size=recipe.batch_size,
-        minutes=round(state['seconds'] / 60, 1), threads=torch.get_num_threads(), parameters=sum(p.numel() for p in model.parameters()),
-        held_out=figures, licence='Apache-2.0; drawn from sprites under MIT and Apache-2.0, see NOTICE')
+    again = f" --start {state['start']} --lr {recipe.lr:g} --keep {state['keep']:g}" if state.get(
+        'start') else ''
+    return dict(model=recipe.name, command=f"regionedit train {recipe.name} --minutes "
+                f"{state['seconds'] / 60:.0f}{again}",
+                data='batches of regionedit.pocket.compose from training seeds',
+                steps=state['step'], batch_size=recipe.batch_size,
+                minutes=round(state['seconds'] / 60, 1), threads=torch.get_num_threads(),
+                parameters=sum(p.numel() for p in model.parameters()), held_out=figures,
+                licence='Apache-2.0; drawn from sprites under MIT and Apache-2.0, see NOTICE')

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from regionedit.pocket.compose import (WINDOW, Composer, cut, hole_masks, over, place_layers,
+from regionedit.pocket.compose import (WINDOW, Composer, cut_boxes, hole_masks, over, place_layers,
                                        shared)
 from regionedit.pocket.sprites import CONCEPTS, HAND
 
@@ -74,5 +74,5 @@ def test_windows_hold_one_thing_in_the_hole_by_the_painters_hand(world):
 
 def test_cut_is_a_crop_where_nothing_is_scaled():
     pixels = torch.rand(1, 3, 40, 40)
-    part = cut(pixels, torch.tensor([[8., 4., 24., 20.]]), 16)
+    part = cut_boxes(pixels, torch.tensor([[8., 4., 24., 20.]]), 16)
     assert torch.allclose(part, pixels[..., 4:20, 8:24], atol=1e-5)
