@@ -123,6 +123,10 @@ def add_train_command(commands):
            'result, 0 to 1: what was known is forgotten less (default: 0)')
     option(train, 'out', default='training', type=Path,
            help='folder for checkpoints and weights (default: training)')
+    option(train, 'device', default='cpu', help='where to train: cpu, cuda, mps (default: cpu)')
+    option(train, 'compile', action='store_true',
+           help='compile the heavy part of the model first: two minutes, then faster')
+
 
 # %% ../nbs/api/cli.ipynb #bb9cfaa7
 def build_parser() -> Parser:
@@ -217,7 +221,8 @@ def command_train(args) -> int:
         raise ValueError('expected --start or --resume, got both; --resume goes on with what '
                          '--start began')
     start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
-    card = train(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep)
+    card = train(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep,
+                 device=args.device, compile=args.compile)
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in '
           f'{args.out/args.model}/weights')
     return 0

@@ -240,21 +240,23 @@ def test_who_reads_may_stop():
 def test_train_passes_on_what_it_is_told(monkeypatch, capsys, tmp_path):
     from regionedit.pocket.clip import ClipRecipe
     from regionedit.pocket.dino import DinoRecipe
-    asked = []
-    def fit(recipe, out, minutes, resume, start, keep):
+    asked, hows = [], []
+    def fit(recipe, out, minutes, resume, start, keep, **how):
         asked.append((type(recipe).__name__, recipe.root, recipe.lr, out, minutes, resume, start, keep))
+        hows.append(how)
         return dict(command='regionedit train', steps=3, held_out=dict(loss=.5))
     monkeypatch.setattr('regionedit.pocket.training.train', fit)
     assert main(['train', 'dino', '--minutes', '.5', '--resume', '--out', str(tmp_path)]) == 0
     assert main(['train', 'clip', '--out', str(tmp_path)]) == 0
-    assert main(['train', 'diffusion', '--start', 'bundled', '--lr', '3e-4', '--keep', '.3', '--out', str(tmp_path)]) == 0
+    assert main(['train', 'diffusion', '--start', 'bundled', '--lr', '3e-4', '--keep', '.3', '--out', str(tmp_path), '--device', 'cuda', '--compile']) == 0
+    assert hows == [dict(device='cpu', compile=False)] * 2 + [dict(device='cuda', compile=True)]
     assert asked == [('DinoRecipe', tmp_path, DinoRecipe.lr, tmp_path/'dino', .5, True, None, 0.), ('ClipRecipe', tmp_path, ClipRecipe.lr, tmp_path/'clip', 60, False, None, 0.),
                      ('DiffusionRecipe', tmp_path, 3e-4, tmp_path/'diffusion', 60, False, weights_folder('diffusion'), .3)]
     assert '3 steps' in capsys.readouterr().out
 
 @pytest.mark.parametrize('arguments', [('dino', '--start', 'here', '--resume'), ('dino', '--minutes', '0'), ('dino', '--minutes', 'nan'), ('dino', '--minutes', '-3'), ('clip', '--lr', '0'), ('clip', '--lr', 'nan'), ('clip', '--keep', '1', '--start', 'bundled'), ('clip', '--keep', '.3'), ('gpt',), ()])
 def test_train_refuses(monkeypatch, capsys, tmp_path, arguments):
-    monkeypatch.setattr('regionedit.pocket.training.train', lambda *a: pytest.fail('trained'))
+    monkeypatch.setattr('regionedit.pocket.training.train', lambda *a, **k: pytest.fail('trained'))
     refused(main(['train', *arguments]), capsys)
 
 def test_resuming_nothing_is_one_line(capsys, tmp_path):

@@ -1,19 +1,21 @@
-"""Render the emoji of the pocket world into the three atlases that the package carries.
+"""Render the emoji of the pocket world into the four atlases that the package carries.
 
 Run once, when the list of concepts changes (needs npm and `pip install resvg-py`):
 
-    npm install --prefix /tmp/icons @iconify-json/fluent-emoji @iconify-json/fluent-emoji-flat @iconify-json/noto
+    npm install --prefix /tmp/icons @iconify-json/fluent-emoji @iconify-json/fluent-emoji-flat \
+        @iconify-json/noto @iconify-json/noto-v1
     python tools/render_sprites.py /tmp/icons/node_modules/@iconify-json
 
-Each atlas is one RGBA picture of 96 px cells, eight to a row, in the order of `concepts.json`.
+Each atlas is one RGBA picture of 96 px cells, sixteen to a row: all drawings of the first concept
+of `concepts.json`, then all of the next. A drawing that a set lacks leaves its cell empty.
 """
 import io, json, sys
 from pathlib import Path
 
 from PIL import Image
 
-CELL, COLUMNS = 96, 8
-SETS = ("fluent-emoji", "fluent-emoji-flat", "noto")
+CELL, COLUMNS = 96, 16
+SETS = ("fluent-emoji", "fluent-emoji-flat", "noto", "noto-v1")
 OUT = Path(__file__).parent.parent / "regionedit" / "pocket" / "data"
 
 
@@ -38,15 +40,21 @@ def render(pack: dict, icon: str) -> Image.Image:
     return drawn.resize([max(1, round(s * scale)) for s in drawn.size], Image.LANCZOS)
 
 
-def main(icons: Path):
-    concepts = json.loads((OUT / "concepts.json").read_text())
+def atlas(pack: dict, icons: list) -> Image.Image:
+    "All drawings of a set."
+    whole = Image.new("RGBA", (COLUMNS * CELL, -(-len(icons) // COLUMNS) * CELL))
+    for i, icon in enumerate(icons):
+        if icon in pack["icons"]:
+            whole.paste(render(pack, icon), (i % COLUMNS * CELL, i // COLUMNS * CELL))
+    return whole
+
+
+def main(folder: Path):
+    concepts = json.loads((OUT / "concepts.json").read_text(encoding="utf-8"))
+    icons = [icon for concept in concepts for icon in concept["icons"]]
     for name in SETS:
-        pack = json.loads((icons / name / "icons.json").read_text())
-        rows = -(-len(concepts) // COLUMNS)
-        atlas = Image.new("RGBA", (COLUMNS * CELL, rows * CELL))
-        for i, concept in enumerate(concepts):
-            atlas.paste(render(pack, concept["icon"]), (i % COLUMNS * CELL, i // COLUMNS * CELL))
-        atlas.save(OUT / f"{name}.png", optimize=True)
+        pack = json.loads((folder / name / "icons.json").read_text(encoding="utf-8"))
+        atlas(pack, icons).save(OUT / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ __all__ = ['PASS', 'pixels_per_latent', 'encode', 'decode', 'hole_and_mask', 're
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #c2216ae2
 from copy import deepcopy
+from functools import partial
 from inspect import signature
 import json
 from pathlib import Path
@@ -28,7 +29,7 @@ def _moments(
     # mean (1 c 1 1) and standard deviation (1 c 1 1) that bring latents to about unit variance
     vae) -> tuple:
     "Latent normalisation as the autoencoder's configuration gives it."
-    if vae.config.latents_mean is None: return 0., 1 / vae.config.scaling_factor
+    if vae.config.get('latents_mean') is None: return 0., 1 / vae.config.scaling_factor
     return tuple(torch.tensor(v, dtype=torch.float, device=vae.device).view(1, -1, 1, 1)
                  for v in (vae.config.latents_mean, vae.config.latents_std))
 
@@ -51,11 +52,16 @@ def encode(
 
 def decode(
     vae,
-    latents: torch.Tensor,              # (n c h w) float, normalised
-) -> torch.Tensor:                      # (n 3 H W) float32, -1..1 or a little beyond
-    "Normalised latents to pixels."
+    latents: torch.Tensor,                  # (n c h w) float, normalised
+    image: Optional[torch.Tensor] = None,   # (n 3 H W) float, -1..1: the window
+    mask: Optional[torch.Tensor] = None,    # (n 1 H W) float, 1 where to paint
+) -> torch.Tensor:                          # (n 3 H W) float32, -1..1 or a little beyond
+    """Normalised latents to pixels. A decoder that can see the surroundings (the pocket model's,
+    diffusers' `AsymmetricAutoencoderKL`) is shown them."""
     mean, std = _moments(vae)
-    return vae.decode((latents * std + mean).to(vae.dtype)).sample.float()
+    sees = mask is not None and 'mask' in signature(vae.decode).parameters
+    known = dict(image=image.to(vae.dtype), mask=mask.to(vae.dtype)) if sees else {}
+    return vae.decode((latents * std + mean).to(vae.dtype), **known).sample.float()
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #fa3951f6
 def hole_and_mask(
@@ -90,11 +96,13 @@ def in_passes(
     network: Callable,      # (count ...) -> (count ...)
     inputs: torch.Tensor,   # (n ...)
     count: int,             # inputs a pass
+    *beside: torch.Tensor,  # (n ...) each: what the network is given beside them
 ) -> torch.Tensor:          # (n ...)
     """Apply a network to `count` inputs at a time; the last pass is filled up with copies of the
     last input."""
-    padded = inputs[torch.arange(-(-len(inputs) // count) * count).clamp(max=len(inputs) - 1)]
-    return torch.cat([network(part) for part in padded.split(count)])[:len(inputs)]
+    order = torch.arange(-(-len(inputs) // count) * count).clamp(max=len(inputs) - 1)
+    passes = zip(*(t[order].split(count) for t in (inputs, *beside)))
+    return torch.cat([network(*part) for part in passes])[:len(inputs)]
 
 # %% ../../nbs/api/editors/02_diffusion.ipynb #8a3d82ba
 def guided_noise(unet, texts: torch.Tensor, guidance_scale: float) -> Callable:
@@ -212,4 +220,5 @@ def fill(self: DiffusionEditor, images, masks, prompt, seed=0, num_inference_ste
         guided_noise(self.unet, texts, scale), self.scheduler, noise,
         torch.cat([mask, hole], 1),
         steps, windows_per_pass=count, callback=watched, generators=more)
-    return to_images(in_passes(lambda z: decode(self.vae, z), latents, count) / 2 + .5)
+    shown = in_passes(partial(decode, self.vae), latents, count, pixels * 2 - 1, masks)
+    return to_images(shown / 2 + .5)

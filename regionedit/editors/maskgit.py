@@ -9,6 +9,7 @@ __all__ = ['SCHEDULES', 'cells_under', 'check_schedule', 'tokens_left', 'Step', 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #91d17e81
 import json, math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -232,11 +233,14 @@ class MaskGitEditor:
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #a7c1e5d2
 @patch
-def pictures(self: MaskGitEditor, tokens: torch.Tensor) -> torch.Tensor:
-    "Tokens (n h w) to pixels (n 3 H W) float, 0..1; an unknown token is shown as grey."
+def pictures(
+    self: MaskGitEditor, tokens: torch.Tensor,  # (n h w) long
+    *known: torch.Tensor,   # window (n 3 H W), 0..1, and mask (n 1 H W): what the decoder may see
+) -> torch.Tensor:          # (n 3 H W) float, 0..1
+    "Tokens to pixels; an unknown token is shown as grey."
     unknown = tokens == self.scheduler.config.mask_token_id
-    pixels = in_passes(lambda t: pixels_of(self.vqvae, t), tokens.masked_fill(unknown, 0),
-                       self.windows_per_pass)
+    pixels = in_passes(partial(pixels_of, self.vqvae), tokens.masked_fill(unknown, 0),
+                       self.windows_per_pass, *known)
     # infinity must not end as white
     pixels = pixels.masked_fill(pixels.isinf(), math.nan).clamp(0, 1)
     grey = F.interpolate(unknown[:, None].float(), scale_factor=self.cell) > 0
@@ -266,5 +270,5 @@ def fill(self: MaskGitEditor, images, masks, prompt, seed=0, num_inference_steps
         mask_token_id, torch.Generator().manual_seed(seed), steps, self.schedule,
         temperature=self.temperature, callback=report)
     alpha = feathered(paint, self.feather)
-    made = alpha * self.pictures(tokens) + (1 - alpha) * pixels
+    made = alpha * self.pictures(tokens, pixels, paint) + (1 - alpha) * pixels
     return to_images(made.masked_fill(odd.flatten(1).any(1)[:, None, None, None], math.nan))

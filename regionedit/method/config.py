@@ -153,6 +153,7 @@ class Task:
     patches: Optional[tuple] = field(default=None, repr=False)
     progress: bool = False
     callback: Optional[Callable] = None             # of the editor's steps, diffusers' convention
+    notes: tuple = ()                               # sentences to be read before the result
     image: Image.Image = field(default=None, repr=False)        # the working copy
 
     def __post_init__(self):

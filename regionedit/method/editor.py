@@ -59,9 +59,10 @@ def plain_torch():
 class RegionEditor:
     "Edits a picture inside a box that it finds by itself (LR 3)."
     def __init__(self, vit, clip, editor, preset: str = 'custom', rgn=None,
-                 public: bool = False):
+                 public: bool = False, known=None):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
         self.public = public        # weights for photographs: see `config`
+        self.known = known  # what the weights have learned, a `models.known.Known`; None: not said
         self.rgn = rgn  # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
         self.cache = EditCache()
 
@@ -141,8 +142,10 @@ def __call__(
         config = replace(config, num_anchors=1, num_proposals=1, estimator='exact', budget=None,
                          preview_steps=None, learning_steps=1)
     _warn_if_cut(self.editor, prompt)
+    notes = tuple(self.known.remarks(picture, prompt, source)) if self.known else ()
+    for said in notes: warnings.warn(said, Note, stacklevel=2)
     return self.run(Task(picture, prompt, source, config, box, patches, progress=progress,
-                         callback=callback_on_step_end))
+                         callback=callback_on_step_end, notes=notes))
 
 @patch
 def find_region(
@@ -190,7 +193,8 @@ def run(
     seconds['total'] = round(sum(seconds.values()), 3)
     return EditResult(
         picture, task.prompt, task.source, candidates, table, path, config=config,
-        preset=self.preset, seconds=seconds, versions=library_versions(), attention=attention.mean)
+        preset=self.preset, seconds=seconds, versions=library_versions(), attention=attention.mean,
+        notes=task.notes)
 
 # %% ../../nbs/api/method/16_editor.ipynb #fd7779a4
 def _finite(attention):         # an `Attention`

@@ -64,6 +64,7 @@ class EditResult:
     seconds: dict                                   # wall time by stage
     versions: dict = field(repr=False)
     attention: torch.Tensor = field(repr=False)     # (gh gw), mean over heads
+    notes: tuple = ()                               # sentences to be read before anything else
 
     @property
     def image(self) -> Image.Image:

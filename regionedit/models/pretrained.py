@@ -18,9 +18,11 @@ from ..editors.loading import check_arguments, named, reading
 from ..method.clip import Clip
 from ..method.edits import EDITORS, Editor
 from ..method.editor import RegionEditor
-from .bundled import weights_folder
+from .bundled import KNOWN, weights_folder
 from .hub import find_model
+from .known import Known
 from .presets import Preset, check_device, choose_device, get_preset
+
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8177ad9b
 def _source(source: Union[str, Path]) -> Union[str, Path]:
@@ -114,7 +116,9 @@ def from_pretrained(
     editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
                          **{**preset.editor_args, **editor_args})
     return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
-               weights_folder('rgn'), preset.public)
+               weights_folder('rgn'), preset.public,
+               Known.read(KNOWN) if preset.bundled else None)
+
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #cit00002
 @patch

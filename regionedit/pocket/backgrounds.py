@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 # %% ../../nbs/api/pocket/01_backgrounds.ipynb #142d6406
-SIZE, WIDE = 128, 192       # a scene is SIZE x SIZE; a background is wider, so that the same one can be cut at several places
+# a scene is SIZE x SIZE; a background is wider, so that the same one can be cut at several places
+SIZE, WIDE = 128, 192
 
 def noise(
     rng: np.random.Generator,
@@ -137,7 +138,8 @@ def background_image(
     "One drawn background, lit from one side. The same arguments give the same pixels."
     rng = np.random.default_rng([list(BACKGROUNDS).index(phrase), variant, 1])
     pixels = BACKGROUNDS[phrase](rng)
-    light = 1 + np.linspace(-1, 1, WIDE)[None, :, None] * rng.uniform(-.15, .15) + rng.uniform(-.12, .12)
+    slope = np.linspace(-1, 1, WIDE)[None, :, None] * rng.uniform(-.15, .15)
+    light = 1 + slope + rng.uniform(-.12, .12)
     return Image.fromarray(np.uint8(np.clip(pixels * light, 0, 255)))
 
 # %% ../../nbs/api/pocket/01_backgrounds.ipynb #2853228a
@@ -189,7 +191,8 @@ def shadow(rng, size):
     "A soft dark ellipse."
     picture = Image.new('RGBA', (size, size))
     h = rng.uniform(.2, .35) * size
-    ImageDraw.Draw(picture).ellipse((size * .12, size / 2 - h, size * .88, size / 2 + h), fill=(0, 0, 0, int(rng.integers(110, 190))))
+    ImageDraw.Draw(picture).ellipse((size * .12, size / 2 - h, size * .88, size / 2 + h),
+                                    fill=(0, 0, 0, int(rng.integers(110, 190))))
     return picture.filter(ImageFilter.GaussianBlur(size / 14))
 
 # %% ../../nbs/api/pocket/01_backgrounds.ipynb #dd23467c

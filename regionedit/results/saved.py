@@ -38,6 +38,7 @@ def facts(result: EditResult) -> dict:
         seed=result.seed, preset=result.preset, prompt=result.prompt, source=result.source,
         size=result.source_image.size,
         versions=result.versions, config=result.config.as_dict(), left_out=result.left_out,
+        notes=result.notes,
         candidates=[c.facts() for c in result.candidates],
         edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {},
                     **{n: True for n in ('broken', 'preview') if getattr(e, n)})
@@ -199,7 +200,7 @@ def _assemble(parts: dict, said: dict) -> EditResult:
                                       evaluations=said.get('evaluations'), **group('table')),
                       trajectory=Trajectory(**group('trajectory')), config=_config(said),
                       preset=said['preset'], seconds=said['seconds'], versions=said['versions'],
-                      attention=tensors['attention'])
+                      attention=tensors['attention'], notes=tuple(said.get('notes', ())))
 
 # %% ../../nbs/api/results/01_saved.ipynb #06de1119
 def _fits(box: tuple, size: tuple) -> bool:
@@ -259,13 +260,13 @@ def _edits_fit(result: EditResult, size: tuple) -> dict:        # as above
 def _check_parts(result: EditResult, size: tuple) -> EditResult:
     "The result, if its parts fit together. Raises an error that says which do not."
     if result.source_image.size != tuple(size): raise ValueError('source.png has another size')
-    texts = (result.prompt, result.source, result.preset)
+    texts = (result.prompt, result.source, result.preset, *result.notes)
     seconds = (*dict(result.seconds).values(), result.table.previews, result.evaluations or 0)
     counted = (isinstance(result.versions, dict) and result.table.previews >= 0
                and all(isinstance(v, (int, float)) for v in seconds))
     rest = {
         'seconds, versions or the number of edits are none': counted,
-        'prompt, source or preset is no text': all(isinstance(t, str) for t in texts)}
+        'prompt, source, preset or a note is no text': all(isinstance(t, str) for t in texts)}
     for part in (_tensors_fit(result), _edits_fit(result, size), rest):
         for what, is_so in part.items():
             if not is_so: raise ValueError(what)

@@ -41,6 +41,32 @@ def test_equals_the_pipeline_of_diffusers(tiny_stable_diffusion, window):
     assert np.abs(np.asarray(ours, float) - expected * 255).max() <= .51  # rounding to 8 bits only
 
 
+def test_a_decoder_that_sees_the_surroundings_is_shown_them(tiny_stable_diffusion, window):
+    "diffusers' `AsymmetricAutoencoderKL` in its pipeline, and in our loop."
+    from diffusers import AsymmetricAutoencoderKL, StableDiffusionInpaintPipeline
+    torch.manual_seed(0)
+    old = tiny_stable_diffusion[1]
+    widths = tuple(old.vae.config.block_out_channels)
+    vae = AsymmetricAutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(widths), down_block_out_channels=widths,
+        up_block_types=("UpDecoderBlock2D",) * len(widths), up_block_out_channels=widths,
+        norm_num_groups=4, sample_size=64, latent_channels=4).eval()
+    pipe = StableDiffusionInpaintPipeline(**{**old.components, "vae": vae})
+    pipe.set_progress_bar_config(disable=True)
+    image, mask = window
+    expected = pipe("a red apple", image=image, mask_image=mask, height=64, width=64,
+                    num_inference_steps=3, guidance_scale=5.,
+                    generator=torch.Generator().manual_seed(3), output_type="np").images[0]
+    editor = DiffusionEditor(vae, pipe.unet, pipe.text_encoder, pipe.tokenizer, pipe.scheduler)
+    ours = editor.fill([image], [mask], "a red apple", 3, 3, 5.)[0]
+    assert np.abs(np.asarray(ours, float) - expected * 255).max() <= .51
+    shown = np.asarray(ours, int)
+    vae.decoder.condition_encoder.requires_grad_(False).apply(
+        lambda m: [p.zero_() for p in m.parameters(recurse=False)])
+    blind = np.asarray(editor.fill([image], [mask], "a red apple", 3, 3, 5.)[0], int)
+    assert np.abs(shown - blind).max() > 2      # the surroundings are not passed over
+
+
 def test_every_window_gets_the_same_noise(tiny_stable_diffusion, window):
     image, mask = window
     editor = DiffusionEditor.from_pretrained(tiny_stable_diffusion[0], num_inference_steps=2)

@@ -55,13 +55,13 @@ def test_features_are_the_librarys(clip, pictures):
         assert torch.allclose(found.pooled, clip.model.encode_image(pixels, normalize=True),
                               atol=1e-4)
     grids = []
-    hook = clip.model.visual.layer4.register_forward_hook(
+    hook = clip.model.visual.layer3.register_forward_hook(
         lambda module, inputs, output: grids.append(output))
     with torch.no_grad(): clip.model.visual(pixels)
     hook.remove()
     # row by row
-    tokens = torch.stack([grids[0][:, :, y, x] for y in range(4) for x in range(4)], 1)
-    assert found.tokens.shape == tokens.shape == (5, 16, 1024)
+    tokens = torch.stack([grids[0][:, :, y, x] for y in range(8) for x in range(8)], 1)
+    assert found.tokens.shape == tokens.shape == (5, 64, 512)
     assert torch.allclose(found.tokens, tokens, atol=1e-3)
     assert torch.allclose(found.pooled.norm(dim=1), torch.ones(5), atol=1e-5)
 

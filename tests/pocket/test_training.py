@@ -1,14 +1,17 @@
 "Training is one loop: it can be cut and resumed without a trace, and writes no pickle."
 import json, math, pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from torch import nn
 from safetensors.torch import load_file, save_file
 
 from regionedit.pocket import training
-from regionedit.pocket.clip import ClipRecipe, clip_sample, normalise
+from regionedit.pocket.clip import ClipRecipe, pictures_and_words
+from regionedit.pocket.compose import Composer
 from regionedit.pocket.scenes import SEEDS, draw_scene
 from regionedit.pocket.training import Recipe, train, learning_rate, load_checkpoint, save_checkpoint
 from regionedit.models.bundled import weights_folder
@@ -19,13 +22,16 @@ class Clock:
     def time(self): return self.now
 
 class Line(Recipe):
-    "Learns y = 2x - 1 from numbers made of scene seeds; each batch takes 20 seconds."
-    def __init__(self, clock, stop_at=None): super().__init__(name='line', batch_size=4, lr=.05); self.clock, self.stop_at, self.seen, self.done = clock, stop_at, [], []
+    "Learns y = 2x - 1 from the world's random numbers; each batch takes 20 seconds."
+    def __init__(self, clock, stop_at=None):
+        super().__init__(name='line', batch_size=4, lr=.05)
+        self.clock, self.stop_at, self.seen, self.done = clock, stop_at, [], []
     def build(self): return nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1))
-    def batch(self, seeds):
+    def world(self, device): return SimpleNamespace(g=torch.Generator(device))
+    def batch(self, world, count):
         if len(self.seen) == self.stop_at: raise KeyboardInterrupt
-        self.seen.append(seeds); self.clock.now += 20
-        x = torch.tensor([[s % 7 / 7] for s in seeds])
+        self.seen.append(world.g.initial_seed()); self.clock.now += 20
+        x = torch.rand(count, 1, generator=world.g)
         return dict(x=x, y=2 * x - 1, note='not a tensor')
     def loss(self, model, batch, progress): return (model(batch['x']) - batch['y']).float().square().mean()
     def after_step(self, model, progress): self.done.append(progress)
@@ -48,12 +54,12 @@ def same(a: dict, b: dict): return a.keys() == b.keys() and all(torch.equal(a[k]
 # resuming
 
 def test_cut_and_resumed_equals_uncut(clock, tmp_path):
-    "12 steps; the cut comes at step 10, the last checkpoint is of step 8."
+    "12 steps; the cut comes at step 10, the last checkpoint is of step 9."
     whole, card = run(clock, tmp_path/'whole')
     with pytest.raises(KeyboardInterrupt): run(clock, tmp_path/'cut', stop_at=10)
     clock.now += 5000                                                   # nobody trains meanwhile
     rest, resumed = run(clock, tmp_path/'cut', resume=True)
-    assert card['steps'] == resumed['steps'] == 12 and len(rest.seen) == 4 and rest.seen == whole.seen[8:] and rest.done == pytest.approx(whole.done[8:])
+    assert card['steps'] == resumed['steps'] == 12 and len(rest.seen) == 3 and rest.seen == whole.seen[9:] and rest.done == pytest.approx(whole.done[9:])
     assert same(*(load_file(tmp_path/n/'checkpoint.safetensors') for n in ('whole', 'cut')))        # parameters, average, moments
     assert same(*(load_file(tmp_path/n/'weights'/'line.safetensors') for n in ('whole', 'cut'))) and card == resumed
 
@@ -109,13 +115,27 @@ def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
     (tmp_path/'tokenizer'/'merges.txt').write_text('another')
     with pytest.raises(ValueError, match='found another'): training.lay_out(weights_folder('clip'), tmp_path)
 
-def test_clip_sees_whole_scenes_and_worn_boxes_and_the_seed_decides():
-    seeds = range(1_000_000, 1_000_020)
-    for seed in seeds:
-        (pixels, text), (again, same_text) = clip_sample(seed), clip_sample(seed)
-        assert pixels.shape == (128, 128, 3) and pixels.dtype == np.uint8 and np.array_equal(pixels, again) and text == same_text
-        whole = np.array_equal(pixels, np.asarray(draw_scene(seed).image))
-        assert whole == (seed % 5 < 2) and (not whole or text == draw_scene(seed).caption)
+def test_a_tokenizer_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    from regionedit.pocket import clip
+    def cut(folder, texts):
+        folder.mkdir(exist_ok=True)
+        (folder/'vocab.json').write_text('{"a": 0')
+        raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(clip, 'train_tokenizer', cut)
+        with pytest.raises(KeyboardInterrupt): clip.shared_tokenizer(tmp_path)
+    monkeypatch.setattr(clip, 'tokenizer_corpus', lambda: ['a cat', 'a dog'] * 50)
+    assert clip.shared_tokenizer(tmp_path).tokenize('a cat') == ['a</w>', 'cat</w>']
+    merges = tmp_path/'tokenizer'/'merges.txt'
+    merges.write_text('\n'.join(merges.read_text().splitlines()[:-1]) + '\n')
+    with pytest.raises(ValueError, match='whole tokenizer'): clip.shared_tokenizer(tmp_path)
+
+def test_clip_sees_near_views_and_scenes_and_the_seed_decides():
+    def made(seed): return pictures_and_words(Composer(seed, places=1), np.random.default_rng(seed), 20)
+    (pixels, texts, shows), (again, same_texts, _), (other, *_) = made(1), made(1), made(2)
+    assert pixels.shape == (20, 3, 128, 128) and len(texts) == 20 and 0 <= pixels.min() and pixels.max() <= 1
+    assert torch.equal(pixels, again) and texts == same_texts and not torch.equal(pixels, other)
+    assert [len(s) for s in shows] == [1] * 17 + [2] * 2 + [3]
 
 def test_clip_goes_on_from_what_it_saved(tmp_path):
     from regionedit.models.pretrained import load_clip
@@ -123,7 +143,8 @@ def test_clip_goes_on_from_what_it_saved(tmp_path):
     recipe = ClipRecipe(root=tmp_path)
     model = recipe.build(); recipe.load(model, weights_folder('clip'))
     picture, bundled = draw_scene(1_000_003).image, load_clip(weights_folder('clip'))
-    features = model.eval().encode_image(normalise(np.array(picture)[None]), normalize=True)
+    pixels = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None] / 127.5 - 1
+    features = model.eval().encode_image(pixels, normalize=True)
     assert torch.allclose(features, bundled.encode_images([picture]).pooled, atol=1e-5)
 
 @pytest.mark.parametrize('instructions', [True, False])
@@ -136,10 +157,16 @@ def test_half_precision_where_the_processor_has_it(monkeypatch, instructions):
 def test_nothing_to_resume(clock, tmp_path):
     with pytest.raises(FileNotFoundError, match='to resume from, found none'): run(clock, tmp_path, resume=True)
 
-def test_scenes_are_of_the_training_split_and_never_twice(clock, tmp_path):
+def test_every_step_has_its_own_seed_of_the_training_split(clock, tmp_path):
     recipe, _ = run(clock, tmp_path)
-    seeds = [s for batch in recipe.seen for s in batch]
-    assert seeds == list(range(SEEDS['train'].start, SEEDS['train'].start + 48))
+    assert recipe.seen == list(SEEDS['train'][:12])
+
+def test_the_log_says_held_out_figures_on_the_way(clock, tmp_path):
+    "Every five minutes of training: after steps 15 and 30 of 30."
+    run(clock, tmp_path, minutes=10)
+    lines = [json.loads(l) for l in (tmp_path/'log.jsonl').read_text().splitlines()]
+    judged = [l for l in lines if 'error' in l]
+    assert [l['step'] for l in judged] == [15, 30] and all(l['training'] == 0 for l in judged)
 
 def test_it_learns(clock, tmp_path):
     start = training.torch.manual_seed(0) and Line(clock).build()
@@ -157,7 +184,12 @@ def trained() -> tuple:
     optimizer = torch.optim.AdamW(model.parameters(), lr=.01, fused=True)
     for _ in range(3):
         optimizer.zero_grad(); model(torch.randn(5, 3)).square().sum().backward(); optimizer.step()
-    return model, {k: v.detach() + 1 for k, v in model.state_dict().items()}, optimizer
+    return model, average(model, 1), optimizer
+
+def average(model, add=0):
+    ema = EMAModel(model.parameters(), decay=.9)
+    ema.shadow_params = [p + add for p in ema.shadow_params]
+    return ema
 
 def test_a_checkpoint_brings_everything_back(tmp_path, monkeypatch):
     def refuse(*args, **kwargs): raise AssertionError('not allowed')
@@ -166,9 +198,10 @@ def test_a_checkpoint_brings_everything_back(tmp_path, monkeypatch):
     model, ema, optimizer = trained()
     save_checkpoint(tmp_path/'c.safetensors', model, ema, optimizer, dict(step=7, seconds=1.25))
     other = nn.Linear(3, 2)
-    other_ema, other_optimizer = {k: torch.zeros_like(v) for k, v in ema.items()}, torch.optim.AdamW(other.parameters(), lr=.01, fused=True)
+    other_ema, other_optimizer = average(other), torch.optim.AdamW(other.parameters(), lr=.01, fused=True)
     assert load_checkpoint(tmp_path/'c.safetensors', other, other_ema, other_optimizer) == dict(step=7, seconds=1.25)
-    assert same(model.state_dict(), other.state_dict()) and same(ema, other_ema)
+    assert same(model.state_dict(), other.state_dict()) and other_ema.optimization_step == 7
+    assert all(map(torch.equal, ema.shadow_params, other_ema.shadow_params))
     a, b = optimizer.state_dict()['state'], other_optimizer.state_dict()['state']
     assert a.keys() == b.keys() == {0, 1} and all(same(a[i], b[i]) and a[i].keys() == {'step', 'exp_avg', 'exp_avg_sq'} and a[i]['step'] == 3 for i in a)
     assert [p.name for p in tmp_path.iterdir()] == ['c.safetensors']
@@ -194,18 +227,19 @@ def test_the_card_says_how_the_weights_were_made(clock, tmp_path):
 def test_the_average_is_what_is_kept(clock, tmp_path):
     run(clock, tmp_path)
     checkpoint, kept = load_file(tmp_path/'checkpoint.safetensors'), load_file(tmp_path/'weights'/'line.safetensors')
-    for name, value in kept.items(): assert torch.equal(value, checkpoint[f'ema.{name}']) and not torch.equal(value, checkpoint[f'model.{name}'])
+    for i, (name, value) in enumerate(Line(clock).build().named_parameters()):
+        assert torch.equal(kept[name], checkpoint[f'ema.{i}']) and not torch.equal(kept[name], checkpoint[f'model.{name}'])
 
 def test_the_average_by_hand(clock, tmp_path, monkeypatch):
-    "One step: the average starts at the initial parameters and moves by 1 - 2/11 of the way."
+    "Two steps: the first average is the parameters, the second moves by 1 - 2/11 of the way."
     monkeypatch.setattr(training, 'learning_rate', lambda highest, progress: .5)      # a step long enough to be measured
-    torch.manual_seed(0)
-    start = Line(clock).build().state_dict()
-    run(clock, tmp_path, minutes=1 / 3)
-    checkpoint = load_file(tmp_path/'checkpoint.safetensors')
-    for name, value in start.items():
-        torch.testing.assert_close(checkpoint[f'ema.{name}'], value + 9 / 11 * (checkpoint[f'model.{name}'] - value))
-        assert not torch.equal(checkpoint[f'model.{name}'], value)
+    for steps in (1, 2): run(clock, tmp_path/str(steps), minutes=steps / 3)
+    one, two = (load_file(tmp_path/str(n)/'checkpoint.safetensors') for n in (1, 2))
+    for i, (name, _) in enumerate(Line(clock).build().named_parameters()):
+        before, after = one[f'model.{name}'], two[f'model.{name}']
+        torch.testing.assert_close(one[f'ema.{i}'], before)
+        torch.testing.assert_close(two[f'ema.{i}'], before + 9 / 11 * (after - before))
+        assert not torch.equal(before, after)
 
 def test_the_log_has_a_line_each_quarter_of_a_minute(clock, tmp_path):
     run(clock, tmp_path, minutes=1)
