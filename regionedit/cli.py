@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import argparse, errno, json, os, re, sys, warnings
 from pathlib import Path
 
-from .batch.run import PREVIEW_PARTS, add_batch_command, command_batch, editor_options
+from .batch.run import (PIPELINE_PARTS, PREVIEW_PARTS, add_batch_command,
+                                  command_batch, editor_options)
 from .bench.command import add_bench_command, command_bench
 from .method.config import Config, FIELDS_HELP, RANGES
 from .method.core import ModelNotAvailable, check_out, check_text
@@ -79,6 +80,7 @@ def add_model_options(parser):
            '(default: on cuda the half in which it was published, float32 elsewhere)')
     option(parser, 'windows-per-pass', type=int, help='windows that the editor works on at once '
            '(default: 1, for previews on cuda as many as fit)')
+    for name, (kind, text) in PIPELINE_PARTS.items(): option(parser, name, type=kind, help=text)
     for name, text in PREVIEW_PARTS.items():
         option(parser, f'preview-{name}', help=f'{text}, for previews')
     option(parser, 'memory', action='append', help='a switch that saves memory, such as '
