@@ -172,7 +172,7 @@ def command_edit(args) -> int:
     from regionedit.results.saved import check_target
     check_target(args.out)
     if args.html:
-        from regionedit.explorer.page import check_page
+        from regionedit.explorer.bundle import check_page
         check_page(args.html)
     from regionedit.models.pretrained import RegionEditor
     editor = RegionEditor.from_pretrained(preset, args.device, args.dtype, **editor_options(args))

@@ -11,9 +11,9 @@ import regionedit.cli as cli
 from regionedit.method.amortised import TextRegionNetwork
 from regionedit.bench import command, rows as bench_rows
 from regionedit.bench.baselines import BASELINES, Outcome, BenchTask
-from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
+from regionedit.bench.baselines import bounding_box, difference_map, noise_difference, sliding_windows, threshold
 from regionedit.bench.intervals import bootstrap, bootstrap_means
-from regionedit.bench.methods import METHODS, Remembering, methods_for
+from regionedit.bench.baselines import METHODS, Remembering, methods_for
 from regionedit.bench.report import beats, best_constant, differences, goals, goals_markdown, markdown, ratio, report, summary, table2
 from regionedit.batch.engine import Here, keep
 from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of
@@ -76,7 +76,7 @@ def test_estimators_share_the_edits_and_are_counted_as_if_alone(models):
     assert all(o.score <= o.best + 1e-6 and o.best == found['ours'].best for o in found.values())
 
 def test_seconds_are_charged_as_if_alone(models):
-    from regionedit.bench.methods import charged
+    from regionedit.bench.baselines import charged
     class Result: seconds = dict(total=10., edit=8.)
     assert charged(models, Result, 0, 4) == 10 and models.price == 2
     class Cached: seconds = dict(total=3., edit=1.)

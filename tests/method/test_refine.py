@@ -9,7 +9,7 @@ from scipy import ndimage
 from regionedit import RegionEditor
 from regionedit.method.edits import Edit
 from regionedit.method.masks import paste_edit, patch_mask
-from regionedit.method.refine import GRID, closed, patch_difference, refine
+from regionedit.method.edits import GRID, closed, patch_difference, refine
 from regionedit import EditResult
 from regionedit.results.saved import _rows
 from stubs import StubClip, StubEditor, picture, stub_vit
