@@ -23,12 +23,11 @@ from .baselines import BenchTask, METHODS, Outcome, methods_for
 from .metrics import (clip_scores, outside, placed, preserved, psnr, replaced,
                                       seam, structure_distance, uncomposited)
 from ..method.config import Config
-from ..method.core import box_iou
+from ..method.core import Rows, box_iou
 from ..pocket.judge import names_of
 from ..pocket.recogniser import recognise
 from ..pocket.scenes import SEEDS, article, draw_scene
 from ..pocket.sprites import CONCEPTS
-from ..results.saved import Rows
 
 # %% ../../nbs/api/bench/03_rows.ipynb #9c562b8e
 FIRST = SEEDS['bench'][300_000]     # the first scene of the benchmark

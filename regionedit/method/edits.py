@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Optional, Protocol
 
 import numpy as np
-from PIL import Image
-import torch
-import torch.nn.functional as F
+from PIL import Image, ImageFilter
 
 from .config import Config, Task
 from .core import NotNumbers, scale_box, shown
@@ -169,18 +167,18 @@ LEAST = .12         # difference from which a patch shows the edit
 def patch_difference(
     edit: Edit, image: Image.Image,     # boxes in pixels of `image`
     grid: int = GRID,
-) -> torch.Tensor:                      # (gh gw) float, 0..1
+) -> np.ndarray:                        # (gh gw) float, 0..1
     "How far the mean colours of edit and source lie apart, in each patch of the box."
     w, h = edit.box[2] - edit.box[0], edit.box[3] - edit.box[1]
     cells = min(grid, w), min(grid, h)
     before, after = (np.asarray(im.crop(edit.box).resize(cells, Image.BOX), np.float32) / 255
                      for im in (image, replace(edit, patches=None).paste(image)))
-    return torch.from_numpy(np.square(after - before).mean(-1)).sqrt()
+    return np.sqrt(np.square(after - before).mean(-1))
 
-def closed(mask: torch.Tensor) -> torch.Tensor:     # (h w) bool
+def closed(mask: np.ndarray) -> np.ndarray:     # (h w) bool
     "The mask without its holes and notches of one patch (a morphological closing, 3 x 3)."
-    grown = F.max_pool2d(mask[None].float(), 3, 1, 1)
-    return -F.max_pool2d(-grown, 3, 1, 1)[0] > 0
+    grown = Image.fromarray(np.uint8(mask) * 255).filter(ImageFilter.MaxFilter(3))
+    return np.asarray(grown.filter(ImageFilter.MinFilter(3))) > 0
 
 def refine(
     edit: Edit, image: Image.Image,
@@ -191,4 +189,4 @@ def refine(
     if edit.broken: return edit
     difference = patch_difference(edit, image, grid)
     mask = closed((difference >= least) | (difference == difference.max()))
-    return replace(edit, patches=tuple(tuple(row) for row in mask.int().tolist()))
+    return replace(edit, patches=tuple(tuple(row) for row in mask.astype(int).tolist()))

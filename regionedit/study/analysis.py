@@ -18,8 +18,7 @@ from scipy import stats
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from ..method.core import shown
-from ..results.saved import Rows
+from ..method.core import Rows, shown
 from .answers import chosen, keep_attentive, read_answers
 from .setup import SPOILED, load_study, schedule
 

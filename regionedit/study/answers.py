@@ -14,8 +14,7 @@ from typing import Optional
 from fastcore.basics import patch
 import numpy as np
 
-from ..method.core import shown
-from ..results.saved import Rows
+from ..method.core import Rows, shown
 from .setup import SPOILED, Study, Trial, schedule
 
 # %% ../../nbs/api/study/01_answers.ipynb #67c95cce
