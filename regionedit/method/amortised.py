@@ -74,8 +74,8 @@ def _relative(x: torch.Tensor) -> torch.Tensor:     # (n p c)
     return (x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True).clamp(min=1e-4)
 
 class TextRegionNetwork(nn.Module):
-    """Reads all boxes of a picture and both texts, and prefers some of them; with `moves` it also says
-    where each should be instead."""
+    """Reads all boxes of a picture and both texts, and prefers some of them; with `moves` it also
+    says where each should be instead."""
     def __init__(self, vit_dim: int, clip_dim: int, width: int = 96, layers: int = 2,
                  heads: int = 4, moves: bool = False):
         super().__init__()
