@@ -223,7 +223,7 @@ def test_code_that_is_cut_wide_pages_requests_and_a_dumb_search(tmp_path):
 def test_the_page_that_fetches_its_edits(tmp_path):
     "An edit, another painter; what is said where an edit or all are missing; the keys."
     from regionedit.explorer.bundle import make_bundle
-    from regionedit.explorer.page import asset
+    from regionedit.explorer.bundle import asset
     from stubs import stub_result
     made = shutil.ignore_patterns('*.json', 'explorer.*')
     shutil.copytree(ROOT/'nbs'/'try', tmp_path/'try', ignore=made)
@@ -256,7 +256,7 @@ def through(step, *cells) -> list:
     "The cells after a step."
     from execnb.nbio import dict2nb
     nb = dict2nb(dict(cells=list(cells)))
-    nb.path_ = 'nbs/api/method/10_table.ipynb'
+    nb.path_ = 'nbs/api/method/09_table.ipynb'
     step = step(nb)
     if hasattr(step, 'begin'): step.begin()
     for c in nb.cells: step.cell(c)

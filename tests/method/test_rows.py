@@ -6,7 +6,7 @@ import csv, io
 import pytest
 
 from regionedit.bench.rows import read_rows
-from regionedit.results.frame import Rows
+from regionedit.method.core import Rows
 
 BENCH = Path(__file__).parent.parent.parent/'nbs'/'results'/'data'/'bench.csv'
 
