@@ -251,7 +251,8 @@ def draw(self: Diagram) -> tuple:
 # %% ../../nbs/api/course/01_drawing.ipynb #d1a60016
 _UNSEEN = (r'<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>',
            r' (id="\w+?(2d)?_\d+"|clip-path="[^"]*"|transform="rotate\(-0[^"]*")', r'</?g>\n?',
-           r'<clipPath.*?</clipPath>', r"font-family: [^;]*; |; stroke-linejoin: miter")
+           r'<style.*?</style>\n?|<clipPath.*?</clipPath>|<defs>\s*</defs>\n?',
+           r'font-family: [^;]*; |; stroke-linejoin: miter')
 _SHORT = (          # the same line, rectangle, circle and style in fewer letters
     (r'\s*\n(?=[A-Zz"])', ''),
     (r'M (\S+) (\S+)L (\S+) \2L \3 (\S+)L \1 \4(L \1 \2)?z', r'M\1 \2H\3V\4H\1z'),
@@ -277,7 +278,8 @@ def svg(self: Diagram) -> str:
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': self.description}):
         self.draw()[0].savefig(buffer, format='svg')
     head = (f'<svg role="img" aria-label="{escape(self.description)}" font-family="DejaVu Sans, '
-            'Verdana, sans-serif" style="max-width:100%;height:auto"')
+            'Verdana, sans-serif" stroke-linejoin="round" '
+            'style="max-width:100%;height:auto"')
     return _lean(buffer.getvalue()).replace('<svg', head, 1)
 
 @patch
