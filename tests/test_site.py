@@ -304,13 +304,15 @@ def test_methods_stand_after_their_class():
 def test_words_for_a_picture():
     png = output(image_png='x', text_plain='<Figure>')
     edit = output(image_png='x', text_plain="EditResult(prompt='a \"hat\"', source='a cat', ")
+    drawn = output(image_svg='x', image_png='x', text_plain='Diagram: The pipeline. Box: ' + 'a' * 300)
     cells = through(pages.Pictures, text('## Heads\n\nFirst. Where [one](a.ipynb) `head` looks:'),
                     code('plot()', png), code('#| fig-alt: "own"\nplot()', png),
-                    code('result', edit), code('print()'), text('## Next'), code('plot()', png))
+                    code('result', edit), code('pipeline()', drawn), code('print()'), text('## Next'),
+                    code('plot()', png))
     assert [c.source.splitlines()[0] for c in cells if c.cell_type == 'code'] == [
         '#| fig-alt: "Heads: Where one head looks"', '#| fig-alt: "own"',
         '#| fig-alt: "Edit of a cat into a \\"hat\\": picture, boxes that were left, edit"',
-        'print()', '#| fig-alt: "Next"']
+        f'#| fig-alt: "The pipeline. Box: {"a" * 300}"', 'print()', '#| fig-alt: "Next"']
 
 @pytest.mark.parametrize('said, last', [
     ('A.\n\nB. *C*?', 'C?'), ('A.\n\n## B', ''), ('', ''),

@@ -90,9 +90,10 @@ def last_sentence(text: str) -> str:
     return re.split(r'(?<=[.!?])\s+', plain(last))[-1]
 
 def result_words(outputs: list) -> str:
-    "What an `EditResult` among the outputs is, or ''."
+    "What an `EditResult` or a `Diagram` among the outputs is, or ''."
     for data in outputs:
         said = ''.join(data.get('text/plain', ''))
+        if said.startswith('Diagram: '): return said.removeprefix('Diagram: ')
         found = [re.search(rf"\b{name}=(['\"])(.*?)\1", said) for name in ('source', 'prompt')]
         if said.startswith('EditResult(') and all(found):
             source, prompt = (m[2] for m in found)
@@ -100,8 +101,8 @@ def result_words(outputs: list) -> str:
     return ''
 
 class Pictures(Processor):
-    """A picture without words of its own (`#| fig-alt:`) gets those of the result that it shows, or
-    those that stand before it: the heading and the last sentence."""
+    """A picture without words of its own (`#| fig-alt:`) gets those of the result or diagram that it
+    shows, or those that stand before it: the heading and the last sentence."""
     def begin(self):
         self.heading, self.said = getattr(self.nb, 'frontmatter_', {}).get('title', ''), ''
 
@@ -113,8 +114,8 @@ class Pictures(Processor):
         elif is_code(cell) and 'fig-alt' not in cell.source:
             shown = [o.get('data', {}) for o in cell.get('outputs', ())]
             if not any(mime.startswith('image/') for data in shown for mime in data): return
-            words = result_words(shown) or f'{self.heading}: {self.said}'.strip(': ')
-            words = json.dumps(words[:240], ensure_ascii=False)
+            before = f'{self.heading}: {self.said}'.strip(': ')[:240]
+            words = json.dumps(result_words(shown) or before, ensure_ascii=False)
             cell.source = f'#| fig-alt: {words}\n{cell.source}'
 
 PLAIN_WORD = re.compile(r'\[`(_?[a-z]*)`\]\(https?://[^)\s]*/(\w+)/\w+\.html#\w*\)')
