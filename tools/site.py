@@ -12,6 +12,7 @@ import yaml
 
 ROOT, TOOLS = Path(__file__).resolve().parent.parent, Path(__file__).resolve().parent
 sys.path.append(str(TOOLS))
+from launch import publish      # noqa: E402
 KATEX = 'https://cdn.jsdelivr.net/npm/katex@0.16.11/dist'       # where smalldocs looks for it
 FATAL = ('broken link', 'unknown key')      # of what smalldocs says; the rest only Quarto can do
 
@@ -69,10 +70,13 @@ def main() -> int:
         status = subprocess.run(['quarto', 'render', '--no-cache'], cwd=folder).returncode
         shutil.rmtree(ROOT/'_docs', ignore_errors=True)
         shutil.copytree(folder/'_docs', ROOT/'_docs')
+        publish(ROOT/'_docs')
         return status
     from site_check import check
     docs = folder/'_docs'
-    faults = render(folder) + check(docs, ROOT/'nbs')
+    faults = render(folder)
+    publish(docs)
+    faults += check(docs, ROOT/'nbs')
     print(*faults, sep='\n')
     print(f"{len([*docs.rglob('*.html')])} pages in {docs}, {len(faults)} faults")
     if args.serve:

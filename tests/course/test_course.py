@@ -12,6 +12,8 @@ from regionedit.course.lab import (BEGIN, END, NOTE, STUB, copy_course, is_exerc
                                    lessons, nbgrader_copy, student_copy, student_source)
 
 NBS = Path(__file__).parents[2]/'nbs'/'course'
+sys.path.append(str(NBS.parents[1]/'tools'))
+import launch       # noqa: E402
 LESSONS = sorted(p.name for p in NBS.glob('[0-9]*.ipynb'))
 
 def code(source, tags=(), outputs=()):
@@ -272,10 +274,7 @@ def test_a_lesson_has_its_parts(name):
     first, text = cells(name)[1].source, text_of(name)
     assert re.fullmatch(r'# .+\n\n> .+', cells(name)[0].source), 'title and subtitle, alone'
     assert len(re.findall(r'^\*Run time and memory: .+\*$', first, re.M)) == 1
-    assert (
-        f'](https://colab.research.google.com/github/regionedit/regionedit/blob/main/nbs/course/{name})'
-        in first
-    )
+    assert launch.links(name) in first.split('\n'), 'run python tools/launch.py'
     for part in ('Goals', 'What goes wrong', 'Summary', 'Exercises'):
         assert re.search(rf'^##? {part}', text, re.M | re.I), f'a heading "## {part}"'
     for link in re.findall(r'\]\(([^):#]+\.ipynb)', text):
