@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT/'tools'))
 pytest.importorskip('nbdev')
-import launch, pages, readme, site_check, try_it       # noqa: E402
+import launch, pages, readme, site_check, slides, try_it       # noqa: E402
 
 TITLE = '# A\n\n> About a'
 BEGIN, END = '### BEGIN SOLUTION', '### END SOLUTION'
@@ -299,6 +299,48 @@ def test_the_cell_that_installs_does_nothing_here():
     assert shell.run_cell(missing).success
     assert asked == [f'install -q "regionedit @ git+{launch.REPO}"']
 
+# ---- slides
+
+def lesson_with(*cells):
+    import nbformat
+    return nbformat.from_dict(dict(nbformat=4, nbformat_minor=5, metadata={}, cells=[
+        dict(id=f'c{i}', **c) for i, c in enumerate(cells)]))
+
+def kinds(notebook) -> list:
+    return [(c.metadata.slideshow.slide_type, c.source.split('\n')[0]) for c in notebook.cells]
+
+def test_a_deck_by_rule():
+    said = 'Long words.\n\n- a point\n\n**Predict:** what?\n\n<details>a hint</details>'
+    seen = dict(output_type='stream', name='stdout', text='1\n')
+    check = code('#| code-fold: true\ndef check_twice(f): pass')
+    page = dict(output_type='display_data', metadata={}, data={'text/html': '<script></script>'})
+    longer = code('\n'.join(f'x{i} = {i}' for i in range(slides.LONGEST + 1)), seen)
+    deck = slides.deck(lesson_with(
+        text(TITLE), text(f'*Run time and memory: 1 s.*\n\n{launch.links("00_a.ipynb")}\n\nWhy.'),
+        code('x = 1', seen), text(f'## Part\n\n{said}'), longer, code('show()', page),
+        text('## Exercises\n\n### Core: one\n\nWrite it.'), check, exercise(seen)))
+    assert kinds(deck) == [
+        ('slide', '# A'), ('subslide', 'Why.'), ('subslide', 'x = 1'), ('slide', '## Part'),
+        ('notes', 'Long words.'), ('subslide', 'x0 = 0'), ('subslide', 'show()'),
+        ('slide', '## Exercises'), ('subslide', '### Core: one')]
+    assert 'a point' in deck.cells[3].source and '**Predict:**' in deck.cells[3].source
+    assert 'hint' not in str(deck) and 'Write it.' in deck.cells[-1].source
+    assert deck.cells[5].transient.remove_source and 'transient' not in deck.cells[2]
+    assert deck.cells[6].outputs == [], 'a slide needs no kernel and no script'
+
+@pytest.mark.parametrize('page', sorted((ROOT/'nbs'/'course').glob('[0-9]*.ipynb')),
+                         ids=lambda p: p.stem)
+def test_a_deck_asks_what_its_lesson_asks_and_solves_nothing(page):
+    import nbformat
+    from regionedit.course.lab import is_exercise, is_predicted
+    lesson = nbformat.read(page, as_version=4)
+    asked = sum(map(is_predicted, lesson.cells)), sum(map(is_exercise, lesson.cells))
+    deck = slides.deck(lesson)
+    shown = '\n'.join(c.source for c in deck.cells if c.metadata.slideshow.slide_type != 'notes')
+    assert len(re.findall(r'\b(?:Predict|Guess)\b', shown)) >= asked[0]
+    assert '### BEGIN SOLUTION' not in str(deck) and '## Goals' in shown
+    assert len(re.findall(r'^### (?:Warm-up|Core|Stretch)', shown, re.M)) >= 3
+
 # ---- in a browser
 
 needs_chromium = pytest.mark.skipif(
@@ -325,6 +367,26 @@ def test_code_that_is_cut_wide_pages_requests_and_a_dumb_search(tmp_path):
     assert len(found) == len(expected)
     for name, fault in expected:
         assert any(f.startswith(f'{name}.html: ') and fault in f for f in found)
+
+@pytest.mark.slow
+@needs_chromium
+def test_slides_in_a_browser(tmp_path):
+    "More than ten slides, nothing cut, nothing asked of another host; and each fault is found."
+    page = ROOT/'nbs'/'course'/'01_attention_and_anchors.ipynb'
+    name, = slides.write(tmp_path, [page])
+    assert site_check.browse(tmp_path, (slides.look, [name])) == []
+    whole = site_check.read(tmp_path/name)
+    written(tmp_path/'cut.html', whole.replace('pre-wrap', 'pre').replace(
+        'import matplotlib', 'import matplotlib' + ' as m' * 60, 1))
+    written(tmp_path/'asks.html', whole.replace('</head>', '<script src="https://x.org/a.js">'
+                                                           '</script></head>'))
+    few = re.sub(r'(?s)(<div class="slides">\s*<section.*?</section>\s*</section>).*'
+                 r'(</div>\s*</div>\s*</main>)', r'\1\2', whole)
+    written(tmp_path/'few.html', few)
+    found = site_check.browse(tmp_path, (slides.look, ['cut.html', 'asks.html', 'few.html']))
+    assert any(f.startswith('cut.html: slide ') and 'is cut' in f for f in found)
+    assert 'asks.html: asks https://x.org/a.js' in found
+    assert any(re.fullmatch(r'few.html: \d slides, expected more than 10', f) for f in found)
 
 @pytest.mark.slow
 @needs_chromium

@@ -354,7 +354,10 @@ def plays(tab, name: str, wait: int = 20_000) -> list:
 
 def walk(docs: Path, names: list) -> list:
     if shutil.which('chromium'):
-        return browse(docs, (fits, names), (finds, ['index.html']), (plays, ['try_it.html']))
+        from slides import look
+        decks = sorted(f'slides/{p.name}' for p in (docs/'slides').glob('*.html'))
+        return browse(docs, (fits, names), (finds, ['index.html']), (plays, ['try_it.html']),
+                      (look, decks))
     print('no chromium here: not looked for cut code, wide pages, requests, the search')
     return []
 
