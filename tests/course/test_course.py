@@ -316,8 +316,28 @@ def test_a_question_to_predict_stands_above_its_cell(name):
     "The tag `predict` marks the cell whose output answers it."
     asked = [i for i, c in enumerate(cells(name))
              if c.cell_type == 'markdown' and QUESTION.search(c.source)]
-    assert [i for i, c in enumerate(cells(name)) if is_predicted(c)] == [i + 1 for i in asked]
+    tagged = [i for i, c in enumerate(cells(name)) if is_predicted(c)]
+    assert tagged == [i + 1 for i in asked], 'tag the code cell below each question with `predict`'
     assert asked, 'a lesson asks at least once'
+
+# the page for teachers
+
+def teachers_page() -> str:
+    page = nbformat.read(NBS/'for_teachers.ipynb', as_version=4)
+    return '\n\n'.join(c.source for c in page.cells if c.cell_type == 'markdown')
+
+def test_teachers_find_a_note_on_every_lesson():
+    noted = re.findall(r'^\*\*(\d\d)(?: and (\d\d))? .*\*Ask\*.*', teachers_page(), re.M)
+    numbers = [n for pair in noted for n in pair if n]
+    assert numbers == sorted(numbers) and {name[:2] for name in LESSONS} <= {*numbers}
+
+def test_what_the_teachers_page_tells_to_type_is_known():
+    from regionedit.cli import build_parser
+    typed = re.findall(r'^regionedit (lab .*?)\s*(?:#.*)?$', teachers_page(), re.M)
+    assert len(typed) >= 4
+    for line in typed: assert build_parser().parse_args(line.split()).command == 'lab'
+    for path in re.findall(r'^python (\S+)', teachers_page(), re.M):
+        assert (NBS.parents[1]/path).exists()
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', LESSONS)
