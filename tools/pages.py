@@ -1,5 +1,5 @@
 """What the site's builder adds to a page, beside what nbdev adds: the methods of each class, words
-for pictures, and no link that a word did not mean; and what it leaves out of a lesson: solutions."""
+for pictures, and no link that a word did not mean; and what it leaves out of lessons: solutions."""
 import ast, html, json, re
 from pathlib import Path
 from textwrap import dedent

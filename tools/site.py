@@ -14,6 +14,7 @@ ROOT, TOOLS = Path(__file__).resolve().parent.parent, Path(__file__).resolve().p
 sys.path.append(str(TOOLS))
 import slides       # noqa: E402
 from launch import publish      # noqa: E402
+from site_check import check, told_solutions        # noqa: E402
 KATEX = 'https://cdn.jsdelivr.net/npm/katex@0.16.11/dist'       # where smalldocs looks for it
 FATAL = ('broken link', 'unknown key')      # of what smalldocs says; the rest only Quarto can do
 
@@ -77,8 +78,9 @@ def main() -> int:
         shutil.rmtree(ROOT/'_docs', ignore_errors=True)
         shutil.copytree(folder/'_docs', ROOT/'_docs')
         add_course(ROOT/'_docs')
-        return status
-    from site_check import check
+        told = told_solutions(ROOT/'_docs', ROOT/'nbs')
+        print(*told, sep='\n')
+        return status or len(told[:1])
     docs = folder/'_docs'
     faults = render(folder)
     add_course(docs)

@@ -78,7 +78,8 @@ class Source:
     def shown(self) -> list:
         "Code cells whose outputs a reader sees; those of an exercise may tell its solution."
         from regionedit.course.lab import is_exercise
-        hidden = [c for c in self.code if is_exercise(c)] + self.marked('hide', 'exporti?', 'default_exp', 'include: false', 'output: false')
+        hidden = self.marked('hide', 'exporti?', 'default_exp', 'include: false', 'output: false')
+        hidden += [c for c in self.code if is_exercise(c)]
         return [c for c in self.code if c not in hidden]
 
     def paragraphs(self) -> list:

@@ -1,7 +1,7 @@
 """Slides of the lessons: python tools/slides.py FOLDER
 
-nbconvert makes a deck of each lesson for reveal.js, which lies beside the decks, so that they need
-no network. Which parts are shown is decided by rule. Each heading begins a slide. Of the text, a
+nbconvert makes a deck of each lesson for reveal.js, which lies beside the decks, so that they
+need no network. Which parts are shown is decided by rule. Each heading begins a slide. Of the text, a
 slide shows lists, tables, formulas, questions and tasks; the rest is for the speaker, who presses S.
 Code is shown if it is short, its output always. Solutions and hints are left out.
 """
@@ -55,7 +55,7 @@ def slide(source: str, kind: str):
     return nbformat.v4.new_markdown_cell(source, metadata=dict(slideshow=dict(slide_type=kind)))
 
 def text_slides(cell, tasks: bool) -> list:     # of cells
-    "A text as a slide for each heading in it, and what else it says as notes; a task is shown whole."
+    "A text as a slide for each heading, and what else it says as notes; a task is shown whole."
     made = []
     for p in paragraphs(outside(cell.source)):
         if p.startswith('#') or not made:

@@ -331,6 +331,12 @@ def test_teachers_find_a_note_on_every_lesson():
     numbers = [n for pair in noted for n in pair if n]
     assert numbers == sorted(numbers) and {name[:2] for name in LESSONS} <= {*numbers}
 
+def test_the_table_for_teachers_shows_the_lessons_there_are():
+    page = nbformat.read(NBS/'for_teachers.ipynb', as_version=4)
+    shown = str([c.outputs for c in page.cells if c.cell_type == 'code'])
+    stored = re.findall(r'\[\d\d [^]]+\]\((\S+?\.ipynb)\)', shown)
+    assert stored == LESSONS, 'run tools/stamp_lessons.py --pages nbs/course/for_teachers.ipynb'
+
 def test_what_the_teachers_page_tells_to_type_is_known():
     from regionedit.cli import build_parser
     typed = re.findall(r'^regionedit (lab .*?)\s*(?:#.*)?$', teachers_page(), re.M)

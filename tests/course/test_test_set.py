@@ -60,7 +60,7 @@ WRONG = [
     ('centre', lambda r, c, s, g: (r * s[0] / g[1] + 4, c * s[1] / g[0] + 4), 'column 12'),
     ('centre', lambda r, c, s, g: (c * s[0] / g[1], r * s[1] / g[0]), r'\(4, 4\)'),
     ('edits', lambda anchors, sides, size: len(anchors) * len(sides), '2'),
-    ('edits', lambda anchors, sides, size: len({(x, y, s) for x, y in anchors for s in sides}), '3'),
+    ('edits', lambda anchors, sides, size: len({(*a, s) for a in anchors for s in sides}), '3'),
     ('edits', lambda anchors, sides, size: len(
         {tuple(min(max(v + d * s // 2, 0), size[0]) for d in (-1, 1) for v in a)
          for a in anchors for s in sides} if size[1] != 20 else [1]), 'limits of their own'),
