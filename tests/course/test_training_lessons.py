@@ -7,7 +7,7 @@ import matplotlib
 import nbformat
 import pytest
 
-from regionedit.course.lab import is_exercise
+from regionedit.course.lab import is_exercise, student_source
 
 NBS = Path(__file__).parents[2]/'nbs'/'course'
 
@@ -39,6 +39,13 @@ def answer(world: dict, name: str, source: str):
 @pytest.mark.parametrize('name', ['ends', 'train_flow', 'hidden_loss', 'follow', 'walk'])
 def test_the_painters_solutions_are_right(painter, name):
     answer(painter, name, solutions('06_train_a_painter.ipynb')[name])
+
+@pytest.mark.parametrize('name', ['06_train_a_painter.ipynb', '07_train_a_guide.ipynb'])
+def test_an_exercise_that_is_not_done_says_so(name, request):
+    there = request.getfixturevalue('painter' if name.startswith('06') else 'guide')
+    for function, source in solutions(name).items():
+        with pytest.raises(NotImplementedError, match='^your turn$'):
+            answer(there, function, student_source(source))
 
 LOOP = '''
 def train_flow(network, optimizer, x, steps, generator):
