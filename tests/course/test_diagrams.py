@@ -252,7 +252,7 @@ MARKED = {          # number of a lesson -> parts that it marks; () shows all al
     '13': ('picture', 'attention', 'losses', 'generator'), '14': (),
     '15': ('anchors', 'network', 'losses', 'texts'),
     '16': ('proposals', 'losses', 'generator', 'judging')}
-LATER = ('06', '07')        # being written: take a number out once its lesson shows the pipeline
+LATER = ()
 
 def drawn_in(page: Path) -> list:
     "Pairs: the source of a cell and an output that is a diagram."
