@@ -22,7 +22,6 @@ fits, are left out before any edit, unless --all is given.
 import argparse, json, sys
 from pathlib import Path
 
-import torch
 from regionedit import RegionEditor
 from regionedit.course.lab import running_example
 from regionedit.method.attention import attend
