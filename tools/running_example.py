@@ -15,7 +15,7 @@ Each scene is edited as lesson 0 does it. A line of JSON says what came of it:
     named       does the second recogniser name the wanted thing in the box?
     gone        and no longer the old thing in its true box?
 
-The last line names the scenes that have all of it. Write the one you choose into `EXAMPLE` in
+The last line names the drawn scenes that have all of it. Write the one you choose into `EXAMPLE` in
 nbs/api/course/00_lab.ipynb. Small things, and scenes with few anchors or without a box that
 fits, are left out before any edit, unless --all is given.
 """
@@ -122,7 +122,7 @@ def main() -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out/f'{name}.png').write_bytes(result._repr_png_())
         if 'iou' in row and teaches(row): good.append(name)
-    print(f'{len(good)} teach it all:', ' '.join(good))
+    if not args.pictures: print(f'{len(good)} teach it all:', ' '.join(good))
     return 0
 
 if __name__ == '__main__': sys.exit(main())
