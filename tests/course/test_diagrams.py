@@ -248,7 +248,8 @@ MARKED = {          # number of a lesson -> parts that it marks; () shows all al
     '00': (), '01': ('attention', 'anchors'), '02': ('proposals', 'network'), '03': ('losses',),
     '04': ('generator',), '05': ('generator',), '06': ('generator',),
     '07': ('attention', 'losses'), '08': ('network', 'gradient'), '09': ('ranking',),
-    '10': ('judging',), '11': ('anchors', 'proposals', 'losses', 'generator'),
+    '10': ('judging',),
+    **dict.fromkeys(('11', '12'), ('anchors', 'proposals', 'losses', 'generator')),
     '13': ('picture', 'attention', 'losses', 'generator'), '14': (),
     '15': ('anchors', 'network', 'losses', 'texts'),
     '16': ('proposals', 'losses', 'generator', 'judging')}
