@@ -347,13 +347,19 @@ def test_what_the_teachers_page_tells_to_type_is_known():
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', LESSONS)
-def test_a_students_copy_fails_at_the_exercises_and_nowhere_else(name, monkeypatch):
-    "That the whole lesson runs is shown with all other pages, in test_notebooks.py."
+def test_a_lesson_runs_for_a_student_and_with_its_solutions(name, monkeypatch):
+    """The student's copy fails at the exercises and nowhere else; then, in the same kernel, the
+    solutions pass their checks."""
     import nbclient
+    monkeypatch.setenv('IN_TEST', '1')
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
-    notebook = student_copy(nbformat.read(NBS/name, as_version=4))
+    lesson = nbformat.read(NBS/name, as_version=4)
+    notebook, solved = student_copy(lesson), [c for c in lesson.cells if is_exercise(c)]
+    undone = {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}
+    for cell in solved: cell['id'] += '-solved'
+    notebook.cells += solved
     nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name='python3',
                             allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
     errors = {i: o.evalue for i, c in enumerate(notebook.cells) if c.cell_type == 'code'
               for o in c.outputs if o.output_type == 'error'}
-    assert errors == {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}
+    assert errors == undone
