@@ -1,8 +1,10 @@
 """Text-driven image editing via learnable regions: find the box, learn it, edit inside it."""
 __version__ = "0.1.0"
 
-_WHERE = {"RegionEditor": "method.editor", "EditResult": "method.result", "Config": "method.config", "ModelNotAvailable": "method.core", "Note": "method.core"}
-_JOINED = ("models.pretrained", "results.sheet", "results.saved", "explorer.page", "explorer.widget")    # rooms above `method` that add methods to its classes
+_WHERE = {"RegionEditor": "method.editor", "EditResult": "method.editor", "Config": "method.config",
+          "ModelNotAvailable": "method.core", "Note": "method.core"}
+# modules above `method` that add methods to its classes
+_JOINED = ("models.pretrained", "results.saved", "explorer.bundle", "explorer.widget")
 __all__ = list(_WHERE)
 
 

@@ -10,7 +10,7 @@ from regionedit.method.clip import ImageFeatures
 from regionedit.method.config import Config
 from regionedit.method.edits import Edit
 from regionedit.method.learner import Trajectory
-from regionedit.method.result import Candidate
+from regionedit.method.editor import Candidate
 from regionedit import EditResult
 from regionedit.method.table import EditTable
 

@@ -272,11 +272,11 @@ def test_it_can_be_started_as_a_module():
                                          (MemoryError(), 'expected more memory'), (OSError(12, 'Cannot allocate memory'), 'expected more memory'), (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'expected more memory')])
 def test_what_the_system_says_becomes_a_sentence(edit, calls, monkeypatch, capsys, error, told):
     def fail(*args, **kwargs): raise error
-    monkeypatch.setattr('regionedit.method.result.EditResult.save', fail)
+    monkeypatch.setattr('regionedit.method.editor.EditResult.save', fail)
     line = refused(edit('--json'), capsys)
     assert line.startswith('regionedit: expected ') and told in line
 
 def test_a_bug_is_not_passed_off_as_a_mistake(edit, calls, monkeypatch):
     def fail(*args, **kwargs): raise RuntimeError('shapes do not match')
-    monkeypatch.setattr('regionedit.method.result.EditResult.save', fail)
+    monkeypatch.setattr('regionedit.method.editor.EditResult.save', fail)
     with pytest.raises(RuntimeError, match='shapes'): edit()

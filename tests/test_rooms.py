@@ -15,7 +15,7 @@ PACKAGE, API = ROOT/'regionedit', ROOT/'nbs'/'api'
 ROOMS = ['method', 'editors', 'models', 'results', 'batch', 'plots', 'study', 'explorer', 'pocket',
          'bench', 'course', 'cli', '']
 MOST_MODULES, LONGEST = 75, 100
-LONG_LINES_TODAY, TWICE_TODAY, MODULES_TODAY = 299, 6, 93       # a ratchet: these only go down
+LONG_LINES_TODAY, TWICE_TODAY, MODULES_TODAY = 238, 5, 82       # a ratchet: these only go down
 
 FILES = sorted(p for p in PACKAGE.rglob('*.py') if p.name != '_modidx.py')
 

@@ -1,5 +1,5 @@
 "The site's builder and its checks: each check must find its fault, in a small broken page."
-import ast, importlib.util, json, shutil, sys
+import ast, configparser, importlib.util, json, re, shutil, sys
 from pathlib import Path
 
 import pytest
@@ -7,10 +7,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT/'tools'))
 pytest.importorskip('nbdev')
-import pages, readme, site_check, try_it       # noqa: E402
+import launch, pages, readme, site_check, slides, try_it       # noqa: E402
 
-COLAB = 'https://colab.research.google.com/github/x/y/blob/main/nbs/course/00_a.ipynb'
 TITLE = '# A\n\n> About a'
+BEGIN, END = '### BEGIN SOLUTION', '### END SOLUTION'
 
 def tool(name: str):
     spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT/'tools'/f'{name}.py')
@@ -69,12 +69,16 @@ def test_words_that_only_the_navigation_shows_do_not_count(tmp_path):
     ('## H {#id .class}', 'H'), ('[a](b "c") d', 'ad')])
 def test_as_read(markdown, letters): assert site_check.as_read(markdown) == letters
 
-def test_the_colab_link(tmp_path):
-    cell, check = f'[Open in Colab]({COLAB})', site_check.missing_colab
-    assert check(*pair(tmp_path, f'<a href="{COLAB}">Open in Colab</a>', cell)) == []
-    assert 'is missing' in check(*pair(tmp_path, 'Open in Colab', cell))[0]
-    assert 'without a Colab link' in check(*pair(tmp_path, ''))[0]
+def test_the_launch_links(tmp_path):
+    line, check = launch.links('00_a.ipynb'), site_check.missing_launch
+    shown = re.sub(r'\[(\w+)\]\((\S+)\)', r'<a href="\2">\1</a>', line)
+    assert 'no copy beside it' in check(*pair(tmp_path, shown, line))[0]
+    written(tmp_path/'docs'/'course'/'00_a.ipynb', '{}')
+    assert check(*pair(tmp_path, shown, line)) == []
+    assert 'is missing' in check(*pair(tmp_path, 'Colab', line))[0]
+    assert '0 launch links, expected 3' in check(*pair(tmp_path, ''))[0]
     assert check(*pair(tmp_path, '', name='api/a.ipynb')) == []
+    assert check(*pair(tmp_path, '', name='course/for_teachers.ipynb')) == []
 
 PNG = 'iVBORw0KGgo' + 'A' * 500
 
@@ -191,6 +195,154 @@ def test_a_page_that_offers_too_little(tmp_path):
     written(tmp_path/'try'/'menu.json', json.dumps(menu(12, prompts=['p'])))
     assert 'expected 12 with' in site_check.try_it(tmp_path)[0]
 
+# ---- solutions
+
+EXERCISE = (f'def twice(x):\n    {BEGIN}\n    return x + x * len("twice the same")\n    {END}\n\n'
+            'check_twice(twice)')
+
+def exercise(*outputs, tag='exercise') -> dict:
+    return code(EXERCISE, *outputs) | dict(metadata=dict(tags=[tag]))
+
+def test_a_solution_that_is_told(tmp_path):
+    nbs, docs = tmp_path/'nbs', tmp_path/'docs'
+    written(nbs/'course'/'00_a.ipynb', json.dumps(dict(cells=[text(TITLE), exercise()])))
+    html(docs/'a.html', '<pre>def twice(x):\n    raise NotImplementedError</pre>')
+    assert site_check.told_solutions(docs, nbs) == []
+    line = '<b>return</b> x + <span>x * len(</span>&quot;twice the same&quot;)'
+    page = html(docs/'a.html', f'<pre>{line}</pre>')
+    assert site_check.told_solutions(docs, nbs) == [
+        'a.html: 1 lines of solutions, first from 00_a']
+    page.unlink()
+    for name in ('search.json', 'course/00_a.ipynb'):
+        written(docs/name, json.dumps([dict(source=EXERCISE.splitlines(keepends=True))]))
+    written(docs/'llms.txt', EXERCISE)
+    assert [f.split(':')[0] for f in site_check.told_solutions(docs, nbs)] == [
+        'course/00_a.ipynb', 'llms.txt', 'search.json']
+
+def test_a_solution_that_could_not_be_recognised(tmp_path):
+    "All its lines stand elsewhere too, so that nobody could say whether it is told."
+    cells = [text(TITLE), exercise(), code('return x + x * len("twice the same")')]
+    written(tmp_path/'course'/'00_a.ipynb', json.dumps(dict(cells=cells)))
+    found, (fault,) = site_check.telling_lines(tmp_path)
+    assert found == {} and 'without a line of its own' in fault
+
+def test_a_lesson_as_its_student_meets_it():
+    printed = dict(output_type='stream', name='stdout', text='4 < 5\n')
+    guessed = code('#| fig-alt: "a \\"b\\""\nplot()', output(image_png=PNG), printed,
+                   output(text_markdown='| a |\n|---|\n| 1 |'))
+    guessed['metadata'] = dict(tags=['predict'])
+    plain = code('plot()', printed)
+    solved, shown, other = through(pages.Students, exercise(printed), guessed, plain)
+    assert site_check.solved(solved) == '' and 'raise NotImplementedError' in solved.source
+    assert '<summary>What a solution prints</summary>\n<pre><code>4 &lt; 5' in answer(solved)
+    assert f'src="data:image/png;base64,{PNG}"' in answer(shown) and '<td>1</td>' in answer(shown)
+    assert '<summary>The output</summary>' in answer(shown) and 'alt=""' not in answer(shown)
+    assert other.outputs == [printed] and shown.source == guessed['source']
+
+def answer(cell) -> str:
+    found, = cell.outputs
+    assert found['data']['text/html'].startswith('<details class="answer">')
+    return found['data']['text/html']
+
+def test_an_output_that_quotes_a_solution_is_left_out():
+    quoting = dict(output_type='stream', name='stdout', text='found: twice the same\n')
+    cell, = through(pages.Students, exercise(quoting))
+    assert cell.outputs == []
+
+def test_the_copies_that_launch_links_open(tmp_path):
+    import nbformat
+    for path in sorted((ROOT/'nbs'/'course').glob('[0-9]*.ipynb')):
+        copy = launch.published(path)
+        nbformat.validate(copy)
+        assert [c.source == launch.INSTALL for c in copy.cells][:3] == [False, True, False]
+        assert sum(c.source == launch.INSTALL for c in copy.cells) == 1
+        assert not [c for c in copy.cells if site_check.solved(c)]
+        links = re.findall(r'\]\((?!https://|#)([^)]*)\)', launch_text(copy))
+        assert not [link for link in links if '.ipynb' in link], f'{path.name}: {links}'
+
+def test_the_links_lead_where_copies_are_made():
+    "Colab and Kaggle read what the site's workflow publishes, Binder what postBuild copied."
+    import yaml
+    jobs = yaml.safe_load(site_check.read(ROOT/'.github'/'workflows'/'site.yml'))['jobs']
+    publish = jobs['publish']['steps'][-1]
+    assert publish['uses'].startswith('peaceiris/actions-gh-pages@')      # to gh-pages by itself
+    assert publish['with']['publish_dir'] == '_proc/_docs'
+    assert '/blob/gh-pages/course/' in launch.WHERE['Colab'] and launch.WHERE['Kaggle'].endswith(
+        launch.WHERE['Colab'].partition('github/')[2])
+    assert 'regionedit lab course --student' in site_check.read(ROOT/'binder'/'postBuild')
+    assert launch.WHERE['Binder'].endswith('/main?labpath=course/')
+    assert '\n.\n' in site_check.read(ROOT/'binder'/'requirements.txt')
+
+@pytest.mark.parametrize('page', sorted((ROOT/'nbs'/'course').glob('[0-9]*.ipynb')),
+                         ids=lambda p: p.stem)
+def test_a_lesson_imports_only_what_is_installed_with_the_package(page):
+    from packaging.requirements import Requirement
+    settings = configparser.ConfigParser(delimiters=['='])
+    settings.read(ROOT/'settings.ini', encoding='utf8')
+    wanted = {Requirement(r).name for r in settings['DEFAULT']['requirements'].split()}
+    with_them = {'PIL', 'IPython', 'matplotlib_inline'}      # of pillow and ipywidgets
+    there = wanted | with_them | {'regionedit', *sys.stdlib_module_names}
+    cells = json.loads(site_check.read(page))['cells']
+    trees = [ast.parse(''.join(c['source'])) for c in cells if c['cell_type'] == 'code']
+    nodes = [n for t in trees for n in ast.walk(t)]
+    found = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    found |= {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
+    assert {m.split('.')[0] for m in found} <= there
+
+def launch_text(notebook) -> str:
+    return '\n'.join(c.source for c in notebook.cells if c.cell_type == 'markdown')
+
+def test_the_cell_that_installs_does_nothing_here():
+    from IPython.core.interactiveshell import InteractiveShell
+    shell, asked = InteractiveShell(), []
+    shell.register_magic_function(asked.append, magic_name='pip')
+    assert shell.run_cell(launch.INSTALL).success and asked == []
+    missing = launch.INSTALL.replace("'regionedit'", "'no_such_package'")
+    assert shell.run_cell(missing).success
+    assert asked == [f'install -q "regionedit @ git+{launch.REPO}"']
+
+# ---- slides
+
+def lesson_with(*cells):
+    import nbformat
+    return nbformat.from_dict(dict(nbformat=4, nbformat_minor=5, metadata={}, cells=[
+        dict(id=f'c{i}', **c) for i, c in enumerate(cells)]))
+
+def kinds(notebook) -> list:
+    return [(c.metadata.slideshow.slide_type, c.source.split('\n')[0]) for c in notebook.cells]
+
+def test_a_deck_by_rule():
+    said = 'Long words.\n\n- a point\n\n**Predict:** what?\n\n<details>a hint</details>'
+    seen = dict(output_type='stream', name='stdout', text='1\n')
+    check = code('#| code-fold: true\ndef check_twice(f): pass')
+    page = dict(output_type='display_data', metadata={}, data={'text/html': '<script></script>'})
+    longer = code('\n'.join(f'x{i} = {i}' for i in range(slides.LONGEST + 1)), seen)
+    deck = slides.deck(lesson_with(
+        text(TITLE), text(f'*Run time and memory: 1 s.*\n\n{launch.links("00_a.ipynb")}\n\nWhy.'),
+        code('x = 1', seen), text(f'## Part\n\n{said}'), longer, code('show()', page),
+        text('## Exercises\n\n### Core: one\n\nWrite it.'), check, exercise(seen)))
+    assert kinds(deck) == [
+        ('slide', '# A'), ('subslide', 'Why.'), ('subslide', 'x = 1'), ('slide', '## Part'),
+        ('notes', 'Long words.'), ('subslide', 'x0 = 0'), ('subslide', 'show()'),
+        ('slide', '## Exercises'), ('subslide', '### Core: one')]
+    assert 'a point' in deck.cells[3].source and '**Predict:**' in deck.cells[3].source
+    assert 'hint' not in str(deck) and 'Write it.' in deck.cells[-1].source
+    assert deck.cells[5].transient.remove_source and 'transient' not in deck.cells[2]
+    assert deck.cells[6].outputs == [], 'a slide needs no kernel and no script'
+
+@pytest.mark.parametrize('page', sorted((ROOT/'nbs'/'course').glob('[0-9]*.ipynb')),
+                         ids=lambda p: p.stem)
+def test_a_deck_asks_what_its_lesson_asks_and_solves_nothing(page):
+    import nbformat
+    from regionedit.course.lab import is_exercise, is_predicted
+    lesson = nbformat.read(page, as_version=4)
+    asked = sum(map(is_predicted, lesson.cells)), sum(map(is_exercise, lesson.cells))
+    deck = slides.deck(lesson)
+    shown = '\n'.join(c.source for c in deck.cells if c.metadata.slideshow.slide_type != 'notes')
+    assert len(re.findall(r'\b(?:Predict|Guess)\b', shown)) >= asked[0]
+    assert '### BEGIN SOLUTION' not in str(deck) and '## Goals' in shown
+    assert len(re.findall(r'^### (?:Warm-up|Core|Stretch)', shown, re.M)) >= 3
+
 # ---- in a browser
 
 needs_chromium = pytest.mark.skipif(
@@ -220,10 +372,30 @@ def test_code_that_is_cut_wide_pages_requests_and_a_dumb_search(tmp_path):
 
 @pytest.mark.slow
 @needs_chromium
+def test_slides_in_a_browser(tmp_path):
+    "More than ten slides, nothing cut, nothing asked of another host; and each fault is found."
+    page = ROOT/'nbs'/'course'/'01_attention_and_anchors.ipynb'
+    name, = slides.write(tmp_path, [page])
+    assert site_check.browse(tmp_path, (slides.look, [name])) == []
+    whole = site_check.read(tmp_path/name)
+    written(tmp_path/'cut.html', whole.replace('pre-wrap', 'pre').replace(
+        'import matplotlib', 'import matplotlib' + ' as m' * 60, 1))
+    written(tmp_path/'asks.html', whole.replace('</head>', '<script src="https://x.org/a.js">'
+                                                           '</script></head>'))
+    few = re.sub(r'(?s)(<div class="slides">\s*<section.*?</section>\s*</section>).*'
+                 r'(</div>\s*</div>\s*</main>)', r'\1\2', whole)
+    written(tmp_path/'few.html', few)
+    found = site_check.browse(tmp_path, (slides.look, ['cut.html', 'asks.html', 'few.html']))
+    assert any(f.startswith('cut.html: slide ') and 'is cut' in f for f in found)
+    assert 'asks.html: asks https://x.org/a.js' in found
+    assert any(re.fullmatch(r'few.html: \d slides, expected more than 10', f) for f in found)
+
+@pytest.mark.slow
+@needs_chromium
 def test_the_page_that_fetches_its_edits(tmp_path):
     "An edit, another painter; what is said where an edit or all are missing; the keys."
     from regionedit.explorer.bundle import make_bundle
-    from regionedit.explorer.page import asset
+    from regionedit.explorer.bundle import asset
     from stubs import stub_result
     made = shutil.ignore_patterns('*.json', 'explorer.*')
     shutil.copytree(ROOT/'nbs'/'try', tmp_path/'try', ignore=made)
@@ -256,7 +428,7 @@ def through(step, *cells) -> list:
     "The cells after a step."
     from execnb.nbio import dict2nb
     nb = dict2nb(dict(cells=list(cells)))
-    nb.path_ = 'nbs/api/method/10_table.ipynb'
+    nb.path_ = 'nbs/api/method/09_table.ipynb'
     step = step(nb)
     if hasattr(step, 'begin'): step.begin()
     for c in nb.cells: step.cell(c)
@@ -304,13 +476,15 @@ def test_methods_stand_after_their_class():
 def test_words_for_a_picture():
     png = output(image_png='x', text_plain='<Figure>')
     edit = output(image_png='x', text_plain="EditResult(prompt='a \"hat\"', source='a cat', ")
+    drawn = output(image_svg='x', image_png='x', text_plain='Diagram: The pipeline. Box: ' + 'a' * 300)
     cells = through(pages.Pictures, text('## Heads\n\nFirst. Where [one](a.ipynb) `head` looks:'),
                     code('plot()', png), code('#| fig-alt: "own"\nplot()', png),
-                    code('result', edit), code('print()'), text('## Next'), code('plot()', png))
+                    code('result', edit), code('pipeline()', drawn), code('print()'), text('## Next'),
+                    code('plot()', png))
     assert [c.source.splitlines()[0] for c in cells if c.cell_type == 'code'] == [
         '#| fig-alt: "Heads: Where one head looks"', '#| fig-alt: "own"',
         '#| fig-alt: "Edit of a cat into a \\"hat\\": picture, boxes that were left, edit"',
-        'print()', '#| fig-alt: "Next"']
+        f'#| fig-alt: "The pipeline. Box: {"a" * 300}"', 'print()', '#| fig-alt: "Next"']
 
 @pytest.mark.parametrize('said, last', [
     ('A.\n\nB. *C*?', 'C?'), ('A.\n\n## B', ''), ('', ''),

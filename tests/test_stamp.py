@@ -67,6 +67,12 @@ def test_lessons_are_stamped_and_pages_are_not(pages, monkeypatch, capsys):
     assert page.cells[0].source == '# C'
     assert page.cells[1].outputs[0].text == lesson.cells[1].outputs[0].text == 'ran'
 
+def test_the_page_for_teachers_is_no_lesson(pages, monkeypatch):
+    page = pages/'course'/'for_teachers.ipynb'
+    page.write_bytes((pages/'api'/'00_c.ipynb').read_bytes())
+    assert run(monkeypatch, '--pages', page) == 0
+    assert nbformat.read(page, as_version=4).cells[1].outputs[0].text == 'ran'
+
 def test_a_failure_is_named_leaves_its_page_alone_and_is_all_that_is_done_again(
     pages, monkeypatch, capsys):
     bad = pages/'course'/'01_bad.ipynb'

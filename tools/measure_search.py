@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from regionedit import RegionEditor
-from regionedit.bench.methods import Remembering
+from regionedit.bench.baselines import Remembering
 from regionedit.method.attention import attend
 from regionedit.method.clip import ImageFeatures
 from regionedit.method.config import Config, Task

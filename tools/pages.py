@@ -1,7 +1,8 @@
 """What the site's builder adds to a page, beside what nbdev adds: the methods of each class, words
-for pictures, and no link that a word did not mean."""
-import ast, json, re
+for pictures, and no link that a word did not mean; and what it leaves out of lessons: solutions."""
+import ast, html, json, re
 from pathlib import Path
+from textwrap import dedent
 
 from execnb.nbio import mk_cell
 from nbdev.process import Processor
@@ -90,9 +91,10 @@ def last_sentence(text: str) -> str:
     return re.split(r'(?<=[.!?])\s+', plain(last))[-1]
 
 def result_words(outputs: list) -> str:
-    "What an `EditResult` among the outputs is, or ''."
+    "What an `EditResult` or a `Diagram` among the outputs is, or ''."
     for data in outputs:
         said = ''.join(data.get('text/plain', ''))
+        if said.startswith('Diagram: '): return said.removeprefix('Diagram: ')
         found = [re.search(rf"\b{name}=(['\"])(.*?)\1", said) for name in ('source', 'prompt')]
         if said.startswith('EditResult(') and all(found):
             source, prompt = (m[2] for m in found)
@@ -100,8 +102,8 @@ def result_words(outputs: list) -> str:
     return ''
 
 class Pictures(Processor):
-    """A picture without words of its own (`#| fig-alt:`) gets those of the result that it shows, or
-    those that stand before it: the heading and the last sentence."""
+    """A picture without words of its own (`#| fig-alt:`) gets those of the result or diagram that it
+    shows, or those that stand before it: the heading and the last sentence."""
     def begin(self):
         self.heading, self.said = getattr(self.nb, 'frontmatter_', {}).get('title', ''), ''
 
@@ -113,9 +115,48 @@ class Pictures(Processor):
         elif is_code(cell) and 'fig-alt' not in cell.source:
             shown = [o.get('data', {}) for o in cell.get('outputs', ())]
             if not any(mime.startswith('image/') for data in shown for mime in data): return
-            words = result_words(shown) or f'{self.heading}: {self.said}'.strip(': ')
-            words = json.dumps(words[:240], ensure_ascii=False)
+            before = f'{self.heading}: {self.said}'.strip(': ')[:240]
+            words = json.dumps(result_words(shown) or before, ensure_ascii=False)
             cell.source = f'#| fig-alt: {words}\n{cell.source}'
+
+FOLDED = '<details class="answer"><summary>{}</summary>\n{}\n</details>'
+
+def as_html(output: dict, words: str) -> str:
+    "An output as a browser shows it; `words` say what a picture shows."
+    from nbconvert.filters.markdown_mistune import markdown2html_mistune
+    data = {mime: ''.join(v) for mime, v in output.get('data', {}).items()
+            if isinstance(v, (str, list))}
+    if 'text/html' in data: return data['text/html']
+    for mime in ('image/png', 'image/jpeg'):
+        if mime in data:
+            picture = data[mime].replace('\n', '')
+            return f'<img class="img-fluid" alt="{words}" src="data:{mime};base64,{picture}">'
+    if 'text/markdown' in data: return markdown2html_mistune(data['text/markdown'])
+    text = ''.join(output.get('text', '')) or data.get('text/plain', '')
+    return f'<pre><code>{html.escape(text)}</code></pre>'
+
+def quotes_solution(cell) -> bool:
+    "Do the outputs of an exercise repeat a text that its solution holds?"
+    from regionedit.course.lab import BEGIN, END
+    solution = cell.source.partition(BEGIN)[2].partition(END)[0]
+    texts = [n.value for n in ast.walk(ast.parse(dedent(solution)))
+             if isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) > 9]
+    said = json.dumps(cell.outputs, ensure_ascii=False)
+    return any(t in said for t in texts)
+
+class Students(Processor):
+    """A lesson as its student meets it: a stub in place of each solution; what the exercises and
+    the cells to be predicted show is folded, and left out where it quotes a solution."""
+    def cell(self, cell):
+        from regionedit.course.lab import is_exercise, is_predicted, student_source
+        if not (is_exercise(cell) or is_predicted(cell)): return
+        alt = re.match(r'#\| fig-alt: "(.*)"\n', cell.source)
+        outputs = [] if is_exercise(cell) and quotes_solution(cell) else cell.outputs
+        shown = '\n'.join(as_html(o, html.escape(alt[1]) if alt else '') for o in outputs)
+        title = 'The output' if is_predicted(cell) else 'What a solution prints'
+        cell.source = student_source(cell.source)
+        cell.outputs = [dict(output_type='display_data', metadata={}, data={
+            'text/html': FOLDED.format(title, shown)})] if shown else []
 
 PLAIN_WORD = re.compile(r'\[`(_?[a-z]*)`\]\(https?://[^)\s]*/(\w+)/\w+\.html#\w*\)')
 
@@ -128,10 +169,10 @@ class Links(Processor):
         def keep(m): return m[0] if m[2] == room and m[1][0] != '_' else f'`{m[1]}`'
         cell.source = PLAIN_WORD.sub(keep, cell.source)
 
-OURS = {FrontmatterProc: Pictures, add_show_docs: Methods, exec_show_docs: Signatures,
-        add_links: Links}
+OURS = {FrontmatterProc: [Pictures, Students], add_show_docs: [Methods],
+        exec_show_docs: [Signatures], add_links: [Links]}
 
 class Pages(FilterDefaults):
     "nbdev's steps, and after some of them ours."
     def base_procs(self):
-        return [s for step in super().base_procs() for s in (step, OURS.get(step)) if s]
+        return [s for step in super().base_procs() for s in (step, *OURS.get(step, ()))]

@@ -12,6 +12,9 @@ import yaml
 
 ROOT, TOOLS = Path(__file__).resolve().parent.parent, Path(__file__).resolve().parent
 sys.path.append(str(TOOLS))
+import slides       # noqa: E402
+from launch import publish      # noqa: E402
+from site_check import check, told_solutions        # noqa: E402
 KATEX = 'https://cdn.jsdelivr.net/npm/katex@0.16.11/dist'       # where smalldocs looks for it
 FATAL = ('broken link', 'unknown key')      # of what smalldocs says; the rest only Quarto can do
 
@@ -58,6 +61,11 @@ def render(folder: Path) -> list:
     at_home(site.out, as_named(folder), site.project.website['site-url'])
     return [w for w in site.warnings if any(f in w.lower() for f in FATAL)]
 
+def add_course(docs: Path):
+    "What is for a class: the copies that launch links open, and slides."
+    publish(docs)
+    slides.write(docs/'slides')
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--serve', action='store_true',
@@ -69,10 +77,14 @@ def main() -> int:
         status = subprocess.run(['quarto', 'render', '--no-cache'], cwd=folder).returncode
         shutil.rmtree(ROOT/'_docs', ignore_errors=True)
         shutil.copytree(folder/'_docs', ROOT/'_docs')
-        return status
-    from site_check import check
+        add_course(ROOT/'_docs')
+        told = told_solutions(ROOT/'_docs', ROOT/'nbs')
+        print(*told, sep='\n')
+        return status or len(told[:1])
     docs = folder/'_docs'
-    faults = render(folder) + check(docs, ROOT/'nbs')
+    faults = render(folder)
+    add_course(docs)
+    faults += check(docs, ROOT/'nbs')
     print(*faults, sep='\n')
     print(f"{len([*docs.rglob('*.html')])} pages in {docs}, {len(faults)} faults")
     if args.serve:

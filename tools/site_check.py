@@ -1,6 +1,6 @@
 """What must hold on the built site: each page of the sources is there whole, every link leads
 somewhere, nothing is asked of another host, every public name has its signature, every picture has
-words, the sidebar stands in reading order, and no code is cut.
+words, the sidebar stands in reading order, no code is cut, and no solution of an exercise is told.
 
 Each check takes built pages and their notebooks and returns sentences; none means that all is well.
 `walk` looks with Chromium.
@@ -76,8 +76,10 @@ class Source:
         return [c for c in self.code if found.search(c['source'])]
 
     def shown(self) -> list:
-        "Code cells whose outputs a reader sees."
+        "Code cells whose outputs a reader sees; those of an exercise may tell its solution."
+        from regionedit.course.lab import is_exercise
         hidden = self.marked('hide', 'exporti?', 'default_exp', 'include: false', 'output: false')
+        hidden += [c for c in self.code if is_exercise(c)]
         return [c for c in self.code if c not in hidden]
 
     def paragraphs(self) -> list:
@@ -107,12 +109,18 @@ def missing_words(page: Built, source: Source) -> list:
     lost = [' '.join(p.split())[:90] for p in source.paragraphs() if as_read(p) not in page.text]
     return [f'{page.name}: {len(lost)} paragraphs are missing, first: {lost[0]!r}'] if lost else []
 
-def missing_colab(page: Built, source: Source) -> list:
-    asked = re.findall(r'\]\((https://colab\.research\.google\.com/[^)]*)\)',
-                       '\n'.join(source.texts))
-    if not asked and source.name.startswith('course/'):
-        return [f'{page.name}: a lesson without a Colab link']
-    return [f'{page.name}: the Colab link is missing' for link in asked if link not in page.links]
+LAUNCH = re.compile(r'\]\((https://(?:colab\.research\.google|kaggle|mybinder)\.\w+/[^)]*)\)')
+
+def missing_launch(page: Built, source: Source) -> list:
+    "Launch links are on the page, three on a lesson's, and lead to a copy that is there."
+    asked = LAUNCH.findall('\n'.join(source.texts))
+    faults = [f'{page.name}: the launch link is missing: {link}' for link in asked
+              if link not in page.links]
+    if not re.match(r'course/\d', source.name): return faults
+    if len(asked) != 3: faults.append(f'{page.name}: {len(asked)} launch links, expected 3')
+    if not page.path.with_name(Path(source.name).name).exists():
+        faults.append(f'{page.name}: no copy beside it for the launch links')
+    return faults
 
 def missing_outputs(page: Built, source: Source) -> list:
     lost = [c['source'][-60:] for c in source.shown() for o in c['outputs'] if not shows(page, o)]
@@ -218,6 +226,57 @@ def try_it(docs: Path) -> list:
     return [f'try_it.html: {n} is missing; run python tools/try_it.py' for n in names
             if not (docs/'try'/n).exists()]
 
+# ---- solutions
+
+TEXTS = {'.html', '.json', '.txt', '.md', '.xml', '.js', '.ipynb', '.css', '.csv'}
+SHORTEST = 10       # letters of a line that can be told from others
+
+def solved(cell: dict) -> str:
+    "The letters of an exercise's solution, line by line; '' of any other cell."
+    from regionedit.course.lab import BEGIN, END, is_exercise
+    cell = dict(cell, metadata=cell.get('metadata', {}), source=''.join(cell['source']))
+    if not is_exercise(cell): return ''
+    return cell['source'].partition(BEGIN)[2].partition(END)[0]
+
+def telling_lines(nbs: Path) -> tuple:      # {letters of a line: page}, faults
+    "Lines of solutions that stand nowhere else in the notebooks."
+    from regionedit.course.lab import student_source
+    lessons = [(p, c) for p in sorted(nbs.rglob('*.ipynb')) for c in json.loads(read(p))['cells']]
+    rest = ' '.join(letters(student_source(''.join(c['source'])) if solved(c)
+                            else ''.join(c['source'])) for _, c in lessons)
+    found, faults = {}, []
+    for path, cell in lessons:
+        own = {letters(line): path.stem for line in solved(cell).split('\n')}
+        own = {k: v for k, v in own.items() if len(k) >= SHORTEST and k not in rest}
+        if solved(cell) and not own:
+            faults.append(f'{path.name}: a solution without a line of its own: '
+                          f'{" ".join(solved(cell).split())[:60]}')
+        found |= own
+    return found, faults
+
+def plain_letters(path: Path) -> str:
+    "The letters of a file, without tags and escapes."
+    text = path.read_text(encoding='utf8', errors='ignore')
+    if path.suffix in ('.json', '.ipynb'):
+        found = []
+        json.loads(text, object_hook=lambda d: found.append(d) or d)
+        text = '\n'.join(part for d in found for v in d.values()
+                         for part in (''.join(v) if isinstance(v, list) and all(
+                             isinstance(x, str) for x in v) else v,) if isinstance(part, str))
+    if path.suffix == '.html': text = html.unescape(re.sub(r'<[^>]*>', '', text))
+    return letters(text)
+
+def told_solutions(docs: Path, nbs: Path) -> list:
+    "Solutions of exercises, wherever they stand in the built site."
+    lines, faults = telling_lines(nbs)
+    for path in sorted(p for p in docs.rglob('*') if p.suffix in TEXTS and 'try' not in p.parts):
+        text = plain_letters(path)
+        told = [name for line, name in lines.items() if line in text]
+        if told:
+            faults.append(f'{path.relative_to(docs).as_posix()}: {len(told)} lines of solutions, '
+                          f'first from {told[0]}')
+    return faults
+
 # ---- in a browser
 
 WIDTHS = (360, 900, 1200, 1400)
@@ -296,7 +355,10 @@ def plays(tab, name: str, wait: int = 20_000) -> list:
 
 def walk(docs: Path, names: list) -> list:
     if shutil.which('chromium'):
-        return browse(docs, (fits, names), (finds, ['index.html']), (plays, ['try_it.html']))
+        from slides import look
+        decks = sorted(f'slides/{p.name}' for p in (docs/'slides').glob('*.html'))
+        return browse(docs, (fits, names), (finds, ['index.html']), (plays, ['try_it.html']),
+                      (look, decks))
     print('no chromium here: not looked for cut code, wide pages, requests, the search')
     return []
 
@@ -314,9 +376,10 @@ def check(docs: Path, nbs: Path) -> list:
         pages.append(page := Built(docs/source.page, docs))
         lost = missing_signatures(page, source)
         names += len(source.names()) - len(lost)
-        faults += mute(page) + missing_colab(page, source) + missing_outputs(page, source)
+        faults += mute(page) + missing_launch(page, source) + missing_outputs(page, source)
         faults += lost + missing_words(page, source)
     print(f'{names} public names have their signatures')
     faults += dead_links(pages) + other_hosts(pages, docs) + searchable(pages, docs)
     faults += reading_order(config, [s.name for s in sources]) + sidebar(pages, docs, config)
+    faults += told_solutions(docs, nbs)
     return faults + try_it(docs) + walk(docs, [p.name for p in pages])

@@ -13,7 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from regionedit.bench.baselines import BenchTask
-from regionedit.bench.book import verdicts
+from regionedit.bench.ablations import verdicts
 from regionedit.bench.rows import Case
 from regionedit.method.config import Task
 from regionedit.method.regions import choose_anchors

@@ -99,7 +99,7 @@ def refresh(page: Path, timeout: int) -> str:
     notebook = nbformat.read(page, as_version=4)
     notebook.metadata.pop('widgets', None)
     seconds, peak = execute(notebook, page.parent, timeout)
-    if COURSE in page.parents: stamp(notebook, seconds, peak)
+    if COURSE in page.parents and page.name[0].isdigit(): stamp(notebook, seconds, peak)
     tidy(notebook)
     partial = page.with_suffix('.ipynb.partial')
     nbformat.write(notebook, partial)

@@ -88,7 +88,7 @@ def one_thread():
 
 def make_all(out: Path, scenes: int, fresh: bool = False, workers: int = os.cpu_count()):
     "The bundles, a process a core; the script of the explorer beside them; the menu."
-    from regionedit.explorer.page import asset
+    from regionedit.explorer.bundle import asset
     out.mkdir(parents=True, exist_ok=True)
     for name in ('explorer.js', 'explorer.css'): write(out/name, asset(name))
     key = weights()

@@ -11,7 +11,7 @@ import html
 from pathlib import Path
 from urllib.parse import quote
 
-from ..results.frame import Rows
+from ..method.core import Rows
 
 # %% ../../nbs/api/batch/02_sheet.ipynb #8d927315
 COLUMNS = ('id', 'image', 'status', 'source', 'prompt', 'seed', 'box', 'score', 'num_edits',

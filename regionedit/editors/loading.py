@@ -9,6 +9,8 @@ __all__ = ['NOT_LOADED', 'SISTERS', 'quiet', 'read_index', 'inpainting_class', '
 # %% ../../nbs/api/editors/00_loading.ipynb #24fc144b
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Optional
@@ -80,13 +82,18 @@ def kind_of(
     ours = index.get('vae', [None, None])[1] == 'PatchAutoencoder'
     return 'diffusion' if ours else 'pipeline'
 
+@lru_cache
+def _names_in(library: str) -> frozenset:
+    "What a library offers; to ask it takes a second."
+    return frozenset(dir(import_module(library)))
+
 def _unknown_part(index: dict) -> str:
     "A part of a class that the libraries here do not have, as a clause; '' if there is none."
-    import diffusers, transformers
     for part, value in index.items():
         library, name = value if isinstance(value, list) and len(value) == 2 else (None, None)
-        here = dict(diffusers=diffusers, transformers=transformers).get(library)
-        if here and part not in NOT_LOADED and name not in dir(here) and not hasattr(here, name):
+        if part in NOT_LOADED or library not in ('diffusers', 'transformers'): continue
+        here = import_module(library)
+        if name not in _names_in(library) and not hasattr(here, name):
             return f'whose {part} is a {name}, which {library} {here.__version__} does not know'
     return ''
 

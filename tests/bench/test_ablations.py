@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import torch
 
-from regionedit.bench import book as books_page
+from regionedit.bench import ablations
 from regionedit.bench.ablations import LOSSES, RATIOS, by_chance, choices, count_ablation, fact, head_hits, loss_ablation, own, ranking_ablation, reached, shape_ablation, template_ablation, winner
-from regionedit.bench.book import FACTS, TEMPLATES, make_book, make_books, read_books
+from regionedit.bench.ablations import FACTS, TEMPLATES, make_book, make_books, read_books
 from regionedit.bench.report import as_table
 from regionedit.bench.rows import FIRST, draw_case
 from regionedit.method.config import Config
@@ -66,7 +66,7 @@ def test_the_template_none_is_the_table(books):
 def test_books_are_saved_and_gone_on_with(models, judge, tmp_path, monkeypatch):
     made = []
     def quick(models, judge, case, config): made.append(case.scene); return dict(boxes=torch.tensor([[0, 0, 1, case.scene]]))
-    monkeypatch.setattr(books_page, 'make_book', quick)
+    monkeypatch.setattr(ablations, 'make_book', quick)
     path = tmp_path/'book.safetensors'
     make_books(models, judge, path, 2, CONFIG, progress=False)
     again = make_books(models, judge, path, 3, CONFIG, progress=False)

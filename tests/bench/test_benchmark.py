@@ -11,12 +11,12 @@ import regionedit.cli as cli
 from regionedit.method.amortised import TextRegionNetwork
 from regionedit.bench import command, rows as bench_rows
 from regionedit.bench.baselines import BASELINES, Outcome, BenchTask
-from regionedit.bench.diffedit import bounding_box, difference_map, noise_difference, sliding_windows, threshold
+from regionedit.bench.baselines import bounding_box, difference_map, noise_difference, sliding_windows, threshold
 from regionedit.bench.intervals import bootstrap, bootstrap_means
-from regionedit.bench.methods import METHODS, Remembering, methods_for
+from regionedit.bench.baselines import METHODS, Remembering, methods_for
 from regionedit.bench.report import beats, best_constant, differences, goals, goals_markdown, markdown, ratio, report, summary, table2
 from regionedit.batch.engine import Here, keep
-from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, background, draw_case, on_named, read_rows, run_case, run_rows, settings_of
+from regionedit.bench.rows import COLUMNS, FIRST, MEASURES, around, draw_case, on_named, read_rows, run_case, run_rows, settings_of
 from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
@@ -59,7 +59,7 @@ def test_background_by_hand():
     image, case = Image.new('RGB', (10, 10)), None
     edit = Edit((0, 0, 6, 6), (0, 0, 8, 8), Image.new('RGB', (8, 8), (51, 51, 51)))
     case = bench_rows.Case(0, 0, BenchTask(image, 'a', 'b', (1, 1, 5, 5)), 'cat')
-    found = background(case, Outcome(edit.box, 0., edit, 1, 0.))
+    found = around(case, Outcome(edit.box, 0., edit, 1, 0.))
     assert found['changed'] == pytest.approx(20 / 84) and found['kept'] == pytest.approx(10 * math.log10(84 / (20 * .2**2)), abs=1e-3)
 
 # methods
@@ -76,7 +76,7 @@ def test_estimators_share_the_edits_and_are_counted_as_if_alone(models):
     assert all(o.score <= o.best + 1e-6 and o.best == found['ours'].best for o in found.values())
 
 def test_seconds_are_charged_as_if_alone(models):
-    from regionedit.bench.methods import charged
+    from regionedit.bench.baselines import charged
     class Result: seconds = dict(total=10., edit=8.)
     assert charged(models, Result, 0, 4) == 10 and models.price == 2
     class Cached: seconds = dict(total=3., edit=1.)

@@ -10,7 +10,7 @@ from scipy.ndimage import correlate1d
 
 from regionedit import RegionEditor
 from regionedit.batch.engine import keep
-from regionedit.bench import data, pie
+from regionedit.bench import data, metrics
 from regionedit.bench.data import (COLUMNS, data_markdown, data_report, place_of, read_data,
                                    run_data, source_of)
 from regionedit.cli import main
@@ -39,18 +39,18 @@ def test_masks_come_back(rng=np.random.default_rng(0)):
         for y in range(h):
             for x in range(w):
                 if y in (0, h - 1) or x in (0, w - 1): expected[y, x] = 1
-        assert np.array_equal(pie.decode_mask(tuple(runs_of(mask)), (w, h)), expected)
+        assert np.array_equal(metrics.decode_mask(tuple(runs_of(mask)), (w, h)), expected)
         ys, xs = np.nonzero(mask)
-        assert pie.mask_box(tuple(runs_of(mask)), (w, h)) == (
+        assert metrics.mask_box(tuple(runs_of(mask)), (w, h)) == (
             xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
-    assert pie.mask_box((), (4, 4)) is None
+    assert metrics.mask_box((), (4, 4)) is None
     # a last run that is too long ends with the picture, as in the evaluator
-    assert pie.decode_mask((20, 99), (5, 5)).sum() == pie.decode_mask((20, 5), (5, 5)).sum()
+    assert metrics.decode_mask((20, 99), (5, 5)).sum() == metrics.decode_mask((20, 5), (5, 5)).sum()
 
 @pytest.mark.parametrize('runs', [(1,), (30, 2), (-1, 2), (1, 2.), ('a', 1), (1, True)])
 def test_masks_of_another_picture(runs):
     with pytest.raises(ValueError, match='expected a mask as starts and lengths'):
-        pie.decode_mask(runs, (5, 5))
+        metrics.decode_mask(runs, (5, 5))
 
 # measures
 
@@ -76,8 +76,8 @@ def keys_by_hand(vit, image):
 def test_structure_by_hand(size):
     vit, a, b = stub_vit(), picture(*size, 1), picture(*size, 2)
     x, y = (cosine(k, k) for k in (keys_by_hand(vit, a), keys_by_hand(vit, b)))
-    assert pie.pie_structure(vit, a, b) == pytest.approx(((x - y) ** 2).mean(), rel=1e-3)
-    assert pie.pie_structure(vit, a, a) == 0
+    assert metrics.pie_structure(vit, a, b) == pytest.approx(((x - y) ** 2).mean(), rel=1e-3)
+    assert metrics.pie_structure(vit, a, a) == 0
     assert not any(m._forward_hooks for m in vit.modules())
 
 def ssim_by_hand(x, y):
@@ -97,7 +97,7 @@ def test_outside_by_hand():
     x, y = (np.asarray(im, float) / 255 * (1 - mask)[..., None] for im in (a, b))
     error = ((x - y) ** 2).mean()
     seen = []
-    found = pie.pie_outside(a, b, mask, lambda p, q: seen.append((p, q)) or torch.tensor(.25))
+    found = metrics.pie_outside(a, b, mask, lambda p, q: seen.append((p, q)) or torch.tensor(.25))
     assert found['pie_mse'] == pytest.approx(error, rel=1e-5)
     assert found['pie_psnr'] == pytest.approx(10 * math.log10(1 / error), rel=1e-5)
     assert found['pie_ssim'] == pytest.approx(ssim_by_hand(x, y), abs=1e-3)
@@ -105,16 +105,16 @@ def test_outside_by_hand():
     assert np.allclose(seen[0][0][0].permute(1, 2, 0), 2 * x - 1, atol=1e-6)
     # inside the mask anything may change
     other = b.copy(); other.paste((9, 9, 9), (5, 6, 20, 25))
-    assert pie.pie_outside(a, other, mask)['pie_mse'] == found['pie_mse']
-    everything = pie.pie_outside(a, b, np.ones_like(mask))
+    assert metrics.pie_outside(a, other, mask)['pie_mse'] == found['pie_mse']
+    everything = metrics.pie_outside(a, b, np.ones_like(mask))
     assert all(math.isnan(v) for v in everything.values())
-    assert math.isnan(pie.pie_outside(a, b, mask)['pie_lpips'])
+    assert math.isnan(metrics.pie_outside(a, b, mask)['pie_lpips'])
 
 def test_texts_by_hand():
     clip, edit, mask = StubClip(), picture(40, 32, 3), a_mask(40, 32, (5, 6, 20, 25))
     part = Image.fromarray(np.where(mask[..., None], np.asarray(edit), 0).astype(np.uint8))
     for prompt in ('a cat', 'a rocket', 'a dog'):
-        found, text = pie.pie_clip(clip, edit, prompt, mask), clip.encode_texts([prompt])[0]
+        found, text = metrics.pie_clip(clip, edit, prompt, mask), clip.encode_texts([prompt])[0]
         for name, image in (('pie_clip', edit), ('pie_clip_edited', part)):
             c = torch.nn.functional.cosine_similarity(clip.encode_images([image]).pooled[0], text,
                                                       dim=0)
@@ -186,8 +186,8 @@ def test_a_folder_is_edited_and_measured(folder, tmp_path):
     for row, (size, box), item in zip(rows, SCENES, read_data(folder)):
         source = Image.open(item.path)
         edit = Image.open(tmp_path/'out'/'ours'/'annotation_images'/item.image)
-        expected = pie.pie_measures(vit, clip, None, source, edit, item.prompt,
-                                    pie.decode_mask(item.runs, size))
+        expected = metrics.pie_measures(vit, clip, None, source, edit, item.prompt,
+                                    metrics.decode_mask(item.runs, size))
         for name, value in expected.items():
             assert row[name] == pytest.approx(value, rel=1e-4, nan_ok=True), name
         chosen = tuple(map(int, row['box'].split()))
@@ -284,7 +284,7 @@ def test_lpips_where_its_weights_are(tmp_path, monkeypatch):
     with pytest.warns(Note, match='LPIPS is left out: expected the weights of SqueezeNet'):
         assert data.judges_for(models, True) == (models.vit, models.clip, None)
     (tmp_path/'checkpoints').mkdir(); (tmp_path/'checkpoints'/'squeezenet1_1-b8a52dc0.pth').touch()
-    monkeypatch.setattr(pie, '_squeeze', lambda: 'lpips')
+    monkeypatch.setattr(metrics, '_squeeze', lambda: 'lpips')
     assert data.judges_for(models, True)[2] == 'lpips'
 
 def test_published_networks_judge_where_they_are(monkeypatch):

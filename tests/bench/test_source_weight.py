@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from regionedit.bench.baselines import BenchTask, best_of, run_method
-from regionedit.bench.methods import METHODS
+from regionedit.bench.baselines import METHODS
 from regionedit.method.budget import fill_within
 from regionedit.method.config import Config, Task
 from regionedit import RegionEditor

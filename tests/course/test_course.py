@@ -8,11 +8,13 @@ import pytest
 
 import regionedit.course.lab as course
 from regionedit.cli import main
-from regionedit.course.lab import (BEGIN, END, NOTE, STUB, copy_course, is_exercise, lessons,
-                                   student_copy, student_source)
+from regionedit.course.lab import (BEGIN, END, NOTE, STUB, copy_course, is_exercise, is_predicted,
+                                   lessons, nbgrader_copy, student_copy, student_source)
 
 NBS = Path(__file__).parents[2]/'nbs'/'course'
-LESSONS = sorted(p.name for p in NBS.glob('*.ipynb'))
+sys.path.append(str(NBS.parents[1]/'tools'))
+import launch       # noqa: E402
+LESSONS = sorted(p.name for p in NBS.glob('[0-9]*.ipynb'))
 
 def code(source, tags=(), outputs=()):
     return nbformat.v4.new_code_cell(source, metadata=dict(tags=list(tags)) if tags else {},
@@ -63,6 +65,47 @@ def test_a_students_copy_loses_solutions_and_what_they_printed_and_nothing_else(
     assert [c.outputs for c in copy.cells[1:]] == [[printed('2')], [], []]
     assert copy.cells[1].execution_count == 7
     nbformat.validate(copy)
+
+def test_what_is_to_be_predicted_is_not_told():
+    guessed = code('40 + 2', ['predict'], [printed('42')])
+    copy = student_copy(nbformat.v4.new_notebook(cells=[guessed, code('1', (), [printed('1')])]))
+    assert (copy.cells[0].source, copy.cells[0].outputs) == ('40 + 2', [])
+    assert copy.cells[1].outputs == [printed('1')]
+
+# nbgrader
+
+def graded_lesson():
+    head = nbformat.v4.new_markdown_cell('## Exercises\n\n### Stretch: one')
+    check = code('#| code-fold: true\ndef check(f): assert f() == 1')
+    cells = small_lesson().cells
+    return nbformat.v4.new_notebook(cells=[*cells[:2], head, check, cells[2]])
+
+def test_an_exercise_becomes_an_answer_and_a_locked_check_with_points():
+    copy = nbgrader_copy(graded_lesson())
+    nbformat.validate(copy)
+    assert len({c.id for c in copy.cells}) == len(copy.cells) == 6
+    read, answer, check = (c.metadata.nbgrader for c in copy.cells[3:])
+    assert 'nbgrader' not in copy.cells[1].metadata
+    assert (read.grade, read.solution, read.locked) == (False, False, True)
+    assert (answer.grade, answer.solution, answer.locked) == (False, True, False)
+    assert (check.grade, check.solution, check.locked) == (True, False, True)
+    assert check.points == 3 and 'points' not in answer and 'points' not in read
+    assert len({m.grade_id for m in (read, answer, check)}) == 3
+    assert copy.cells[5].source == 'f()' and copy.cells[4].source.endswith(END)
+    assert STUB in nbgrader_copy(student_copy(graded_lesson())).cells[4].source
+
+@pytest.mark.parametrize('name', LESSONS)
+def test_every_exercise_of_a_lesson_has_points(name):
+    lesson = nbformat.read(NBS/name, as_version=4)
+    copy = nbgrader_copy(student_copy(lesson))
+    marks = [c.metadata.nbgrader for c in copy.cells if 'nbgrader' in c.metadata]
+    assert len(marks) == 3 * sum(map(is_exercise, lesson.cells))
+    assert {m.points for m in marks if m.grade} == {1, 2, 3}
+
+def test_nbgraders_own_schema_takes_the_copies():
+    schema = pytest.importorskip('nbgrader.nbgraderformat')
+    for path in lessons():
+        schema.MetadataValidator().validate_nb(nbgrader_copy(nbformat.read(path, as_version=4)))
 
 # the folder
 
@@ -136,12 +179,14 @@ def test_a_removed_lesson_comes_back(shipped, tmp_path):
 def test_links_lead_to_what_is_there(shipped, tmp_path):
     lesson = small_lesson()
     lesson.cells[
-        0].source = '# One\n\n[a](../api/losses/00_text.ipynb), [b](01_b.ipynb), ![c](../x.png)'
+        0].source = ('# One\n\n[a](../api/losses/00_text.ipynb), [b](01_b.ipynb), ![c](../x.png), '
+                     '[d](../gallery.ipynb#e)')
     nbformat.write(lesson, shipped/'00_a.ipynb')
     copy_course(tmp_path/'work')
     assert (
         source_of(tmp_path / 'work' / '00_a.ipynb', 0) == '# '
-        f'One\n\n[a]({course.SITE}/api/losses/00_text.html), [b](01_b.ipynb), ![c](../x.png)'
+        f'One\n\n[a]({course.SITE}/api/losses/text.html), [b](01_b.ipynb), ![c](../x.png), '
+        f'[d]({course.SITE}/gallery.html#e)'
     )
 
 # the command
@@ -172,6 +217,18 @@ def test_lab_can_copy_only_and_names_what_it_kept(shipped, started, tmp_path, ca
     out, err = capsys.readouterr()
     assert out == f'jupyter lab {work}/00_a.ipynb\n' and '1 of 2' in err
     assert 'kept as you left them: 01_b.ipynb' in err and (work/'01_b.ipynb').read_text() == 'mine'
+
+def test_lab_copies_a_teachers_own_notebooks_and_marks_them(shipped, started, tmp_path, capsys):
+    own = tmp_path/'own'
+    own.mkdir(); nbformat.write(graded_lesson(), own/'00_test.ipynb')
+    work = tmp_path/'w'
+    assert main(['lab', str(work), '--lessons', str(own), '--student', '--nbgrader',
+                 '--no-start']) == 0
+    assert lessons_of(work) == ['00_test.ipynb'] and '1 of 1' in capsys.readouterr().err
+    assert STUB in source_of(work/'00_test.ipynb', 4)
+    assert source_of(work/'00_test.ipynb', 5) == 'f()'
+    assert main(['lab', str(work), '--lessons', str(tmp_path/'nowhere')]) == 2
+    assert 'expected notebooks such as 00_test.ipynb' in capsys.readouterr().err and not started
 
 def test_labs_mistakes_are_one_line(shipped, started, tmp_path, capsys, monkeypatch):
     def refused(*arguments):
@@ -217,10 +274,7 @@ def test_a_lesson_has_its_parts(name):
     first, text = cells(name)[1].source, text_of(name)
     assert re.fullmatch(r'# .+\n\n> .+', cells(name)[0].source), 'title and subtitle, alone'
     assert len(re.findall(r'^\*Run time and memory: .+\*$', first, re.M)) == 1
-    assert (
-        f'](https://colab.research.google.com/github/regionedit/regionedit/blob/main/nbs/course/{name})'
-        in first
-    )
+    assert launch.links(name) in first.split('\n'), 'run python tools/launch.py'
     for part in ('Goals', 'What goes wrong', 'Summary', 'Exercises'):
         assert re.search(rf'^##? {part}', text, re.M | re.I), f'a heading "## {part}"'
     for link in re.findall(r'\]\(([^):#]+\.ipynb)', text):
@@ -255,15 +309,57 @@ def test_an_exercise_has_one_solution_and_ends_with_the_check_above_it(name):
             compile(student_source(cell.source), name, 'exec')
         before = cell.source
 
+QUESTION = re.compile(r'\b(Predict|Guess)\b')       # as a sentence begins with it
+
+@pytest.mark.parametrize('name', LESSONS)
+def test_a_question_to_predict_stands_above_its_cell(name):
+    "The tag `predict` marks the cell whose output answers it."
+    asked = [i for i, c in enumerate(cells(name))
+             if c.cell_type == 'markdown' and QUESTION.search(c.source)]
+    tagged = [i for i, c in enumerate(cells(name)) if is_predicted(c)]
+    assert tagged == [i + 1 for i in asked], 'tag the code cell below each question with `predict`'
+    assert asked, 'a lesson asks at least once'
+
+# the page for teachers
+
+def teachers_page() -> str:
+    page = nbformat.read(NBS/'for_teachers.ipynb', as_version=4)
+    return '\n\n'.join(c.source for c in page.cells if c.cell_type == 'markdown')
+
+def test_teachers_find_a_note_on_every_lesson():
+    noted = re.findall(r'^\*\*(\d\d)(?: and (\d\d))? .*\*Ask\*.*', teachers_page(), re.M)
+    numbers = [n for pair in noted for n in pair if n]
+    assert numbers == sorted(numbers) and {name[:2] for name in LESSONS} <= {*numbers}
+
+def test_the_table_for_teachers_shows_the_lessons_there_are():
+    page = nbformat.read(NBS/'for_teachers.ipynb', as_version=4)
+    shown = str([c.outputs for c in page.cells if c.cell_type == 'code'])
+    stored = re.findall(r'\[\d\d [^]]+\]\((\S+?\.ipynb)\)', shown)
+    assert stored == LESSONS, 'run tools/stamp_lessons.py --pages nbs/course/for_teachers.ipynb'
+
+def test_what_the_teachers_page_tells_to_type_is_known():
+    from regionedit.cli import build_parser
+    typed = re.findall(r'^regionedit (lab .*?)\s*(?:#.*)?$', teachers_page(), re.M)
+    assert len(typed) >= 4
+    for line in typed: assert build_parser().parse_args(line.split()).command == 'lab'
+    for path in re.findall(r'^python (\S+)', teachers_page(), re.M):
+        assert (NBS.parents[1]/path).exists()
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', LESSONS)
-def test_a_students_copy_fails_at_the_exercises_and_nowhere_else(name, monkeypatch):
-    "That the whole lesson runs is shown with all other pages, in test_notebooks.py."
+def test_a_lesson_runs_for_a_student_and_with_its_solutions(name, monkeypatch):
+    """The student's copy fails at the exercises and nowhere else; then, in the same kernel, the
+    solutions pass their checks."""
     import nbclient
+    monkeypatch.setenv('IN_TEST', '1')
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
-    notebook = student_copy(nbformat.read(NBS/name, as_version=4))
+    lesson = nbformat.read(NBS/name, as_version=4)
+    notebook, solved = student_copy(lesson), [c for c in lesson.cells if is_exercise(c)]
+    undone = {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}
+    for cell in solved: cell['id'] += '-solved'
+    notebook.cells += solved
     nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name='python3',
                             allow_errors=True, resources={'metadata': {'path': str(NBS)}}).execute()
     errors = {i: o.evalue for i, c in enumerate(notebook.cells) if c.cell_type == 'code'
               for o in c.outputs if o.output_type == 'error'}
-    assert errors == {i: 'your turn' for i, c in enumerate(notebook.cells) if is_exercise(c)}
+    assert errors == undone

@@ -161,3 +161,12 @@ def test_bars_come_back(capsys):
             raise KeyError
     assert one.is_progress_bar_enabled() and not two.is_progress_bar_enabled()
     two.enable_progress_bar()
+
+def test_a_library_is_asked_for_its_names_once():
+    "`dir(transformers)` takes a second, and a model is looked over twice before it is loaded."
+    from regionedit.editors.loading import _names_in
+    _names_in.cache_clear()
+    index = dict(_class_name='FluxPipeline', vae=['diffusers', 'AutoencoderKL'],
+                 text_encoder=['transformers', 'CLIPTextModel'])
+    for _ in range(2): check_paints(index, 'a folder')
+    assert _names_in.cache_info().misses == 2

@@ -72,7 +72,7 @@ def random_boxes(result):
     ablation."""
     from regionedit.bench.baselines import random_sizes
     from regionedit.method.config import Config, Task
-    from regionedit.method.result import Candidate
+    from regionedit.method.editor import Candidate
     from regionedit.method.table import EditCache, fill_table
     points = torch.tensor([[9., 8.], [30., 20.], [55., 35.]])
     models = SimpleNamespace(editor=StubEditor(), clip=StubClip(), cache=EditCache())

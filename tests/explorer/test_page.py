@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from regionedit.explorer.bundle import make_bundle
-from regionedit.explorer.page import fragment, page
+from regionedit.explorer.bundle import fragment, page
 from regionedit.explorer.widget import explore_attention
 from regionedit.results.findings import learned_look, look_at
 from stubs import stub_result
@@ -35,7 +35,7 @@ def test_a_file_not_a_folder(tmp_path):
 
 def test_the_script_may_lose_its_indentation():
     "A page carries it without: no text of the script runs over a line."
-    from regionedit.explorer.page import asset
+    from regionedit.explorer.bundle import asset
     source = (Path(asset.__code__.co_filename).parent/'explorer.js').read_text('utf8')
     assert all(line.count('`') % 2 == 0 for line in source.splitlines())
     assert '</' not in source and len(asset('explorer.js')) < len(source)
@@ -310,7 +310,7 @@ def test_the_hosts_theme_wins(browser, file):
 @pytest.mark.slow
 def test_numbers_in_the_browser_are_pythons(browser):
     "Twenty bundles: terms, losses, scores and ranks that the page computes are Python's to 1e-5."
-    from regionedit.explorer.page import asset
+    from regionedit.explorer.bundle import asset
     from test_script import RESULTS, close, in_double, ranked, same_order, weights_of
     tab, turn = browser.new_page(), dict(alpha=1.5, beta=.5)
     assert len(RESULTS) == 20

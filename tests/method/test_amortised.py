@@ -41,7 +41,11 @@ def network():
 def vit(): return load_vit(weights_folder('vit'))
 
 @pytest.fixture
-def editor(vit, clip, network): return RegionEditor(vit, clip, StubEditor(), rgn=network)
+def editor():
+    "Stand-ins, and an untrained network that fits them."
+    torch.manual_seed(0)
+    small = TextRegionNetwork(24, 16).eval().requires_grad_(False)
+    return RegionEditor(stub_vit(), StubClip(), StubEditor(), rgn=small)
 
 # what it is shown
 

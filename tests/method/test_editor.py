@@ -104,11 +104,16 @@ def test_the_working_copy_is_never_larger():
     assert working_copy(picture(2 * WORKING_SIDE, 100)).size == (WORKING_SIDE, 50)
     assert working_copy(picture(1, 3 * WORKING_SIDE)).size == (1, WORKING_SIDE)
 
+class Blank:
+    "A picture of a size, without pixels."
+    def __init__(self, size): self.size = tuple(size)
+    def resize(self, size, how): return Blank(size)
+
 def test_boxes_of_the_working_copy_and_of_the_picture_are_the_same_boxes():
     "Moved by less than half a working pixel, and back to the same box."
     rng = np.random.default_rng(0)
     for _ in range(200):
-        task = Task(Image.new('L', tuple(rng.integers(600, 5000, 2).tolist())), 'a rocket')
+        task = Task(Blank(rng.integers(600, 5000, 2).tolist()), 'a rocket')
         work, size = task.image.size, task.picture.size
         x0, y0 = (int(rng.integers(0, w - 1)) for w in work)
         box = torch.tensor([x0, y0, int(rng.integers(x0 + 1, work[0] + 1)),
@@ -122,7 +127,7 @@ class Identity(StubEditor):
     size = 512
     def fill(self, images, masks, prompt, **kwargs): return images
 
-@pytest.mark.parametrize('size', [(777, 1023), (1023, 777), (4000, 3001), (500, 400)])
+@pytest.mark.parametrize('size', [(777, 1023), (1023, 777), (2600, 1951), (500, 400)])
 def test_what_the_editor_sees_is_where_it_is_pasted(vit, size):
     """The phase of a slow sinusoid in x and in y, in the edited box and in the source: less than a fiftieth of a pixel
     apart. In the copy that CLIP scores, where a window begins within a pixel, the same."""

@@ -53,16 +53,14 @@ def test_the_mean_is_the_exact_gradient_within_its_standard_error(estimator):
     wrong = (found.mean(0) - 1.2 * exact_gradient(logits, losses)) / (found.std(0) / len(found)**.5)
     assert wrong.abs().max() > 4, 'the test would notice a fifth too much'
 
-@pytest.mark.parametrize('name', ['exact', 'rloo', 'reinforce'])
-def test_they_descend_the_expectation_that_finite_differences_see(name):
+def test_the_exact_gradient_is_the_one_that_finite_differences_see():
+    "What the sampled ones agree with, above."
     logits, losses = numbers(K, M, seed=3).double(), numbers(K, M, seed=4).double()
     by_scipy = approx_fprime(logits.numpy().ravel(),
                              lambda z: (softmax(z.reshape(K, M), axis=1)
                                         * losses.numpy()).sum(1).mean(), 1e-6)
-    found = gradients(make(name, 5), logits, losses, 1 if name == 'exact' else 4000)
-    error = found.std(0) / len(found)**.5 if len(found) > 1 else torch.full((K, M), 1e-6)
-    assert ((found.mean(0).flatten() - torch.from_numpy(by_scipy)).abs() < 4
-            * error.flatten()).all()
+    found = gradients(make('exact'), logits, losses, 1)[0]
+    assert ((found.flatten() - torch.from_numpy(by_scipy)).abs() < 4e-6).all()
 
 def test_rloo_by_hand():
     """Losses 1 and 3, one sample of each: the better is 2 below the other, so -2/2 and +2/2 times

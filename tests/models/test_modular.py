@@ -33,20 +33,26 @@ def test_alone_it_leaves_mask_and_box(finder, tmp_path):
     with pytest.raises(ValueError, match='source'): pipe(image=image, prompt='a rocket')
 
 def test_in_front_of_the_blocks_of_stable_diffusion_xl(finder, tmp_path):
-    "They take the mask that it found: shrunk to latents, it is 1 where the box is."
-    from diffusers.modular_pipelines import SequentialPipelineBlocks
+    "The whole sequence paints what it paints without the block where the mask is given by hand."
     from diffusers.modular_pipelines.stable_diffusion_xl import StableDiffusionXLAutoBlocks
-    parts = tiny.stable_diffusion_xl(tmp_path).components
-    whole = StableDiffusionXLAutoBlocks().get_workflow('inpainting')
-    whole.sub_blocks.insert('region', RegionBlock(), 0)
-    assert {given.name for given in whole.inputs if given.required} == {'image', 'prompt', 'source'}
-    pipe = SequentialPipelineBlocks.from_blocks_dict({name: whole.sub_blocks[name] for name in ('region', 'vae_encoder')}).init_pipeline()
-    image = picture(64, 64)
-    pipe.update_components(region_editor=finder, vae=parts['vae'])
-    state = pipe(image=image, prompt='a rocket', source='a cat', region_options=FEW, height=64, width=64, generator=torch.Generator().manual_seed(0))
-    assert state.box == finder.find_region(image, 'a rocket', 'a cat', **FEW)
-    expected = F.interpolate(torch.from_numpy(np.asarray(state.mask_image) / 255.)[None, None], (8, 8))
-    assert state.mask[0].float().tolist() == expected[0].tolist() and 0 < expected.mean() < 1
+    parts, image = tiny.stable_diffusion_xl(tmp_path).components, picture(64, 64)
+    def painted(*blocks, **given):
+        whole = StableDiffusionXLAutoBlocks().get_workflow('inpainting')
+        for name, block in blocks: whole.sub_blocks.insert(name, block, 0)
+        pipe = whole.init_pipeline()
+        known = {name: part for name, part in parts.items() if part is not None}
+        pipe.update_components(**{name: part for name, part in dict(known, region_editor=finder).items()
+                                  if name in pipe.components})
+        state = pipe(image=image, prompt='a rocket', height=64, width=64, num_inference_steps=2, strength=1.,
+                     generator=torch.Generator().manual_seed(0), **given)
+        return {i.name for i in whole.inputs if i.required}, state
+    required, found = painted(('region', RegionBlock()), source='a cat', region_options=FEW)
+    assert required == {'image', 'prompt', 'source'}
+    assert found.box == finder.find_region(image, 'a rocket', 'a cat', **FEW)
+    expected = F.interpolate(torch.from_numpy(np.asarray(found.mask_image) / 255.)[None, None], (8, 8))
+    assert found.mask[0].float().tolist() == expected[0].tolist() and 0 < expected.mean() < 1
+    by_hand = painted(mask_image=found.mask_image)[1].images[0]
+    assert found.images[0].tobytes() == by_hand.tobytes() != image.tobytes()
 
 def test_another_pipeline_paints_and_what_is_pasted_is_the_box(finder, tmp_path):
     "As on the page: outside the mask the picture is what it was, bit for bit."

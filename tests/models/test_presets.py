@@ -294,6 +294,26 @@ def test_windows_and_parts_of_previews_from_the_command_line(cache, tmp_path, ca
     assert main([*run, '--preview-scheduler', 'Nothing']) == 2
     assert 'expected preview_scheduler to be a scheduler' in capsys.readouterr().err
 
+def test_arguments_of_a_pipeline_from_the_command_line(cache, tmp_path, capsys):
+    picture(60, 40).save(tmp_path/'a.png')
+    run = ['edit', str(tmp_path/'a.png'), '--source', 'a cat', '--prompt', 'a rocket',
+           '--out', str(tmp_path/'out'), '--json', '--num-anchors', '1', '--num-proposals', '2',
+           '--learning-steps', '2', '--num-inference-steps', '4', '--budget', 'full']
+    def painted(*more):
+        assert main([*run, '--preset', 'sd15-inpainting', *more]) == 0
+        capsys.readouterr()
+        return (tmp_path/'out'/'edit.png').read_bytes()
+    pixels = painted()
+    for more in (('--noise-scheduler', 'LCMScheduler'), ('--negative-prompt', 'a dog'), ('--size', '32')):
+        assert painted(*more) != pixels, more
+    for name, value, told in (('noise-scheduler', 'Nothing', 'expected scheduler to be the name'),
+                              ('size', '33', 'expected size to be a multiple of'),
+                              ('lora', str(tmp_path/'none'), 'expected a LoRA in')):
+        assert main([*run, '--preset', 'sd15-inpainting', f'--{name}', value]) == 2
+        assert told in capsys.readouterr().err.splitlines()[-1]
+    assert main([*run, '--preset', 'pocket', '--size', '64']) == 2
+    assert 'size' in capsys.readouterr().err
+
 # afterwards
 
 def test_all_three_move(filled, cache, monkeypatch):

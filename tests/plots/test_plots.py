@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use('agg')
 import matplotlib.pyplot as plt
 
-from regionedit.plots import base as plots, attention as plots_attention, choice as plots_choice, editors as plots_editors
+from regionedit.plots import base as plots, editors as plots_editors
 
 WIDE = Image.new('RGB', (12, 6), 'navy')        # not square: a swap of x and y would show
 
@@ -28,21 +28,13 @@ CALLS = {
     'show_trajectory': lambda ax: plots.show_trajectory([2., 1.], ax=ax),
     'show_candidates': lambda ax: plots.show_candidates([WIDE, WIDE], ax=ax),
     'show_before_after': lambda ax: plots.show_before_after(WIDE, WIDE, ax=ax),
-    'show_mass': lambda ax: plots_attention.show_mass(WIDE, torch.rand(3, 6), .6, ax),
-    'show_heads': lambda ax: plots_attention.show_heads(WIDE, torch.rand(7, 3, 6), ax),
-    'show_chosen': lambda ax: plots_choice.show_chosen(WIDE, torch.zeros(2, 3, 4).long(), torch.tensor([2, 0]), ax=ax),
-    'show_path': lambda ax: plots_choice.show_path(WIDE, torch.zeros(5, 2, 4).long(), 3, ax),
-    'show_curves': lambda ax: plots_choice.show_curves(dict(a=torch.rand(5), b=[1., 2.]), ax, step=3),
-    'show_probabilities': lambda ax: plots_choice.show_probabilities(torch.rand(5, 3), ax),
-    'show_scores': lambda ax: plots_choice.show_scores([.1, .2], [.5, -.1], ax=ax),
-    'show_winners': lambda ax: plots_choice.show_winners([[0, 1], [0, 0]], [0, 1], [0, 1], ax, at=(.5, .5)),
     'show_grid': lambda ax: plots_editors.show_grid(torch.arange(6).view(2, 3), 'tokens', ax, mask_token_id=4),
     'show_maskgit': lambda ax: plots_editors.show_maskgit([dict(tokens=torch.ones(2, 2), confidence=torch.full((2, 2), np.inf), unknown=torch.zeros(2, 2))] * 3, 9, ax, [WIDE] * 3),
     'show_steps': lambda ax: plots_editors.show_steps([WIDE] * 10, ax),
 }
 
 def test_every_public_plot_is_listed_here():
-    public = [name for module in (plots, plots_attention, plots_choice, plots_editors) for name in module.__all__]
+    public = [name for module in (plots, plots_editors) for name in module.__all__]
     assert set(CALLS) == {name for name in public if name.startswith('show_')} and len(public) == len(set(public))
 
 @pytest.mark.parametrize('name', CALLS)
@@ -117,47 +109,6 @@ def test_the_edited_box_is_drawn_on_both_pictures(ax):
     assert (x0, y0, x1, y1) == pytest.approx((.5, 0, 1.5, 1))     # heights are 1, so 6 of 12 columns are one unit wide
     left, right = ax.images[1].get_extent()[:2]
     assert second[0] == pytest.approx(left + (right - left) * .25) and second[2] == pytest.approx(left + (right - left) * .75)
-
-@pytest.mark.parametrize('mass', [.05, .6, .95, 1.])
-def test_a_mass_region_is_what_dino_keeps(mass):
-    "DINO's rule (visualize_attention.py): sort upwards, keep what lies above 1 - mass of the running sum."
-    values = torch.rand(5, 7, generator=torch.Generator().manual_seed(3), dtype=torch.double)
-    ascending, order = (values.flatten() / values.sum()).sort()
-    kept = torch.zeros(35, dtype=torch.bool)
-    kept[order] = ascending.cumsum(0) > 1 - mass + 1e-9
-    assert plots_attention.mass_region(values, mass).ravel().tolist() == kept.tolist()
-
-def test_outside_the_mass_region_the_picture_is_dark(ax):
-    attention = torch.zeros(3, 6); attention[0, 4] = 1.
-    plots_attention.show_mass(WIDE, attention, .6, ax)
-    assert pixel_at(ax, 9, 1) == (0, 0, 128) and sum(pixel_at(ax, 1, 5)) < 40
-
-def test_heads_lie_in_rows_of_tiles(ax):
-    plots_attention.show_heads(WIDE, torch.rand(3, 3, 6), ax, columns=2)
-    corners = [im.get_extent()[0::3] for im in ax.images]
-    assert corners[0] == corners[1] and corners[2][1] == corners[0][1] and corners[4][0] == corners[0][0] and corners[4][1] > corners[0][1]
-
-def test_chosen_boxes_are_those_of_the_choice(ax):
-    boxes = torch.arange(24).view(2, 3, 4)
-    plots_choice.show_chosen(WIDE, boxes, torch.tensor([2, 0]), ax=ax)
-    assert [p.get_bbox().extents.tolist() for p in ax.patches[6:]] == [[8, 9, 10, 11], [12, 13, 14, 15]]
-
-def test_a_path_shows_the_box_of_its_step_and_pale_ones_of_the_past(ax):
-    a, b, c = (0, 0, 2, 2), (1, 1, 5, 5), (2, 2, 9, 6)
-    plots_choice.show_path(WIDE, torch.tensor([a, a, b, b, c])[:, None], 3, ax)
-    drawn = [(tuple(p.get_bbox().extents.tolist()), p.get_alpha()) for p in ax.patches]
-    assert drawn == [(a, .5), (b, 1)]
-
-def test_scores_stand_best_first_and_end_where_they_should(ax):
-    plots_choice.show_scores([.1, .3, .2], [.9, .2, .6], 2, 1, ax, ['x', 'y', 'z'])
-    assert [t.get_text() for t in ax.get_yticklabels()] == ['x', 'z', 'y']                 # 1.1, 1.0, .8
-    ends = [p.get_x() + p.get_width() for p in ax.patches]
-    assert ends == pytest.approx([.2, .4, .6, 1.1, 1., .8])
-
-def test_the_map_of_winners_has_alpha_across_and_beta_up(ax):
-    plots_choice.show_winners([[0, 0, 1], [0, 0, 0]], [0, 1, 2], [0, 1], ax)
-    assert pixel_at(ax, 1.9, .1) != pixel_at(ax, 1.9, .9) == pixel_at(ax, .1, .1)
-    assert [t.get_text() for t in ax.texts] == ['0', '1']
 
 def test_unknown_tokens_are_white_and_equal_tokens_look_equal(ax):
     plots_editors.show_grid(torch.tensor([[3, 8, 3], [9, 9, 1]]), 'tokens', ax, mask_token_id=8)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from regionedit import EditResult
-from regionedit.results.sheet import draw_boxes
+from regionedit.results.saved import draw_boxes
 from stubs import stub_result
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from scipy import stats
 
 from regionedit.study.analysis import analyse, cluster_bootstrap, effective, holm, preferences, wilson
 from regionedit.study.answers import Session, attentive, keep_attentive, read_answers
-from regionedit.study.bradley_terry import bradley_terry, strengths_of, win_matrix
-from regionedit.study.plan import SPOILED, Design, deal, schedule
+from regionedit.study.analysis import bradley_terry, strengths_of, win_matrix
+from regionedit.study.setup import SPOILED, Design, deal, schedule
 from regionedit.study.setup import create_study, load_study, spoil
-from regionedit.study.simulate import Crowd, coverage, simulate
+from regionedit.study.analysis import Crowd, coverage, simulate
 from stubs import picture, stub_result
 
 PAPER = Design(range(60), ['ours', *'ABCDE'])
