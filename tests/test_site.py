@@ -86,6 +86,8 @@ PNG = 'iVBORw0KGgo' + 'A' * 500
     (dict(output_type='stream', text=['0.5 of ', '8\n']), '<pre>0.5 of 8</pre>'),
     (output(image_png=PNG, text_plain='<Figure>'), f'<img src="data:image/png;base64,{PNG}">'),
     (output(text_html='<b>so</b><script>x()</script>', text_plain='HTML'), '<b>so</b>'),
+    (output(**{'image_svg+xml': '<svg a="1"><text>three losses</text></svg>'}, image_png=PNG),
+     '<svg b="2"><text>three losses</text></svg>'),
     (output(text_markdown='| a |\n|---|\n| 1 |'), '<table><tr><th>a<tr><td>1</table>'),
     (output(text_plain='tensor(1)'), '<pre>tensor(1)</pre>')])
 def test_an_output_that_is_not_on_the_page(tmp_path, made, shown):

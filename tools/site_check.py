@@ -129,8 +129,8 @@ def missing_outputs(page: Built, source: Source) -> list:
 def shows(page: Built, output: dict) -> bool:
     "Is what a renderer takes of an output on the page?"
     data = {m: ''.join(v) for m, v in output.get('data', {}).items() if not isinstance(v, dict)}
-    if 'text/html' in data:
-        text = re.sub(r'(?s)<(script|style).*?</\1>|<[^>]+>', ' ', data['text/html'])
+    if marked := data.get('text/html') or data.get('image/svg+xml'):
+        text = re.sub(r'(?s)<(script|style).*?</\1>|<[^>]+>', ' ', marked)
         return letters(html.unescape(text)) in page.text
     pictures = [v.strip() for m, v in data.items() if re.fullmatch('image/(png|jpeg|gif)', m)]
     if pictures: return any(p[:400] in page.html for p in pictures)
