@@ -160,3 +160,9 @@ class DinoRecipe(Recipe):
     def save(self, model, folder):
         "The teacher's ViT; its head has done its service."
         save_vit(model['teacher']['vit'], Path(folder))
+
+    def load(self, model, folder):
+        "Go on from a ViT as `save` writes it; both heads begin anew, and alike."
+        from safetensors.torch import load_file
+        weights = load_file(Path(folder)/'model.safetensors')
+        for network in model.values(): network['vit'].load_state_dict(weights)

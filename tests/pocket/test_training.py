@@ -147,6 +147,27 @@ def test_clip_goes_on_from_what_it_saved(tmp_path):
     features = model.eval().encode_image(pixels, normalize=True)
     assert torch.allclose(features, bundled.encode_images([picture]).pooled, atol=1e-5)
 
+def test_clip_begins_on_pictures_of_half_the_size(tmp_path):
+    "Both sizes reach the pooling as a map of the same size; the switch comes at `small`."
+    training.lay_out(weights_folder('clip'), tmp_path)
+    recipe, seen = ClipRecipe(root=tmp_path), []
+    model = recipe.build()
+    model.visual.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[2:])))
+    batch = recipe.batch(recipe.world('cpu'), 5)
+    for progress in (0., recipe.small - .01, recipe.small + .01):
+        assert torch.isfinite(recipe.loss(model, batch, progress))
+    assert batch['pixels'].shape[2:] == (128, 128) and seen == [(64, 64), (64, 64), (128, 128)]
+
+def test_dino_goes_on_from_a_vit(tmp_path):
+    from regionedit.models.pretrained import load_vit
+    from regionedit.pocket.dino import DinoRecipe
+    recipe = DinoRecipe()
+    model = recipe.build(); recipe.load(model, weights_folder('vit'))
+    bundled = load_vit(weights_folder('vit'))
+    for network in model.values(): assert same(network['vit'].state_dict(), bundled.state_dict())
+    recipe.save(model, tmp_path)
+    assert same(load_file(tmp_path/'model.safetensors'), load_file(weights_folder('vit')/'model.safetensors'))
+
 @pytest.mark.parametrize('instructions', [True, False])
 def test_half_precision_where_the_processor_has_it(monkeypatch, instructions):
     monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: instructions)
