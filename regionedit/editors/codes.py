@@ -57,11 +57,11 @@ class Residual(nn.Module):
 def residuals(width: int, depth: int) -> list: return [Residual(width) for _ in range(depth)]
 
 class Encoder(nn.Sequential):
-    "Pixels (n 3 H W) to a correction of their linear code (n c H/8 W/8)."
-    def __init__(self, channels: int, widths: tuple = (96, 192), depth: int = 2):
-        fine, coarse = widths
+    "Pixels (n 3 H W) to a correction of their linear code (n c H/p W/p)."
+    def __init__(self, channels: int, widths: tuple, depth: int = 2, patch: int = 8):
+        (fine, coarse), cell = widths, patch // 2
         super().__init__(
-            nn.PixelUnshuffle(4), _conv(48, fine), *residuals(fine, depth), nn.PixelUnshuffle(2),
+            nn.PixelUnshuffle(cell), _conv(3 * cell**2, fine), *residuals(fine, depth), nn.PixelUnshuffle(2),
             _conv(4 * fine, coarse, 1), *residuals(coarse, depth), nn.SiLU(),
             _zero(_conv(coarse, channels)))
 
@@ -90,41 +90,41 @@ class Decoder(nn.Module):
 
 # %% ../../nbs/api/editors/01_codes.ipynb #65b58f43
 class PatchAutoencoder(ModelMixin, ConfigMixin):
-    """Linear code of blocks of 8 x 8 pixels, corrected by a network on each side. Pixels (n 3 H W)
-    in -1..1; latents (n c H/8 W/8)."""
+    """Linear code of blocks of p x p pixels, corrected by a network on each side. Pixels (n 3 H W)
+    in -1..1; latents (n c H/p W/p)."""
     @register_to_config
-    def __init__(self, latent_channels: int = 24, widths: tuple = (96, 192), depth: int = 3,
-                 latents_mean=None, latents_std=None):
+    def __init__(self, patch_size: int = 8, latent_channels: int = 24, widths: tuple = (96, 192),
+                 depth: int = 3, latents_mean=None, latents_std=None):
         super().__init__()
         # orthonormal columns
-        self.register_buffer('components', torch.zeros(192, latent_channels))
+        self.register_buffer('components', torch.zeros(3 * patch_size**2, latent_channels))
         self.register_buffer('deviation', torch.ones(latent_channels))          # of each component
-        self.register_buffer('mean', torch.zeros(192))
-        self.encoder = Encoder(latent_channels, widths, depth - 1)
-        self.decoder = Decoder(latent_channels, widths, depth)
+        self.register_buffer('mean', torch.zeros(3 * patch_size**2))
+        self.encoder = Encoder(latent_channels, widths, depth - 1, patch_size)
+        self.decoder = Decoder(latent_channels, widths, depth, patch_size)
         # the layout in which a CPU convolves fastest
         self.to(memory_format=torch.channels_last)
 
     def encode(self, pixels: torch.Tensor) -> AutoencoderKLOutput:
-        """Pixels (n 3 H W) in -1..1 to `.latent_dist`: without variance, about latents (n c H/8
-        W/8)."""
-        blocks = F.pixel_unshuffle(pixels, 8).movedim(1, -1) - self.mean
+        """Pixels (n 3 H W) in -1..1 to `.latent_dist`: without variance, about latents (n c H/p
+        W/p)."""
+        blocks = F.pixel_unshuffle(pixels, self.config.patch_size).movedim(1, -1) - self.mean
         latents = (blocks @ self.components / self.deviation).movedim(-1, 1) + self.encoder(pixels)
         moments = torch.cat([latents, torch.full_like(latents, -30)], 1)
         return AutoencoderKLOutput(DiagonalGaussianDistribution(moments))
 
-    def linear(self, latents: torch.Tensor) -> torch.Tensor:    # (n c h w) -> (n 3 8h 8w)
+    def linear(self, latents: torch.Tensor) -> torch.Tensor:    # (n c h w) -> (n 3 ph pw)
         "Each block on its own, without the network."
         blocks = (latents.movedim(1, -1) * self.deviation) @ self.components.T + self.mean
-        return F.pixel_shuffle(blocks.movedim(-1, 1), 8)
+        return F.pixel_shuffle(blocks.movedim(-1, 1), self.config.patch_size)
 
     def decode(
         self,
         latents: torch.Tensor,                  # (n c h w)
-        image: Optional[torch.Tensor] = None,   # (n 3 8h 8w), -1..1: what is known; None: nothing
-        mask: Optional[torch.Tensor] = None,    # (n 1 8h 8w): 1 in the hole, where nothing is known
+        image: Optional[torch.Tensor] = None,   # (n 3 ph pw), -1..1: what is known; None: nothing
+        mask: Optional[torch.Tensor] = None,    # (n 1 ph pw): 1 in the hole, where nothing is known
     ) -> DecoderOutput:
-        "Latents to `.sample`, pixels (n 3 8h 8w); they may lie a little outside -1..1."
+        "Latents to `.sample`, pixels (n 3 ph pw); they may lie a little outside -1..1."
         linear = self.linear(latents)
         if image is None: image, mask = torch.zeros_like(linear), torch.ones_like(linear[:, :1])
         return DecoderOutput(linear + self.decoder(latents, image.to(linear), mask.to(linear)))
@@ -146,7 +146,8 @@ def autoencoder_from_pictures(
 ) -> PatchAutoencoder:
     "An autoencoder whose linear code is computed from pictures; its networks are untrained."
     vae = PatchAutoencoder(**config)
-    components, mean, deviation = principal_components(pixels, 8, vae.config.latent_channels)
+    components, mean, deviation = principal_components(pixels, vae.config.patch_size,
+                                                       vae.config.latent_channels)
     vae.components.copy_(components); vae.mean.copy_(mean)
     vae.deviation.copy_(deviation.clamp(min=1e-4))
     return set_scale(vae, pixels)
