@@ -10,6 +10,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 MODELS = Path(__file__).parent.parent/'regionedit'/'pocket'/'models'
+CONCEPTS = json.loads((MODELS.parent/'data'/'concepts.json').read_text(encoding='utf-8'))
 SITE = 'https://regionedit.github.io/regionedit'
 EDITOR = "from regionedit import RegionEditor\neditor = RegionEditor.from_pretrained('{}')"
 # model -> library, task on the hub, what it is, how it is loaded
@@ -42,8 +43,8 @@ BODY = '''
 
 It is one of the small *pocket* models that the Python package [regionedit]({site})
 carries, so that text-driven editing can be learned, tried and taken apart without a network or a
-GPU. It knows one drawn world: 72 everyday things in three emoji styles before ten drawn
-backgrounds. It knows no photographs, no people and no other words.
+GPU. It knows one drawn world: {concepts} everyday things in three emoji styles, before ten places with
+a name and grounds without one. It knows no photographs, no people and no other words.
 
 ## Use
 
@@ -97,7 +98,8 @@ def model_card(card: dict) -> str:
                         for name, value in card['held_out'].items())
     return f'---\n{data}\n---\n' + BODY.format(**dict(
         card, name='regionedit', title=card['model'], what=what, code=code, history=history,
-        figures=figures, site=SITE))
+        figures=figures, site=SITE,
+        concepts=sum(not c['held_out'] for c in CONCEPTS)))
 
 
 def main(folders: list):
