@@ -62,18 +62,18 @@ ARROWS = {name: doors(source, name, name in IS_ROOM) for name, source in SOURCES
 def floor(module: str) -> int: return ROOMS.index(module.split('.')[0])
 
 def test_doors_by_hand():
-    known = {'', 'method', 'method.masks', 'method.core', 'models.hub', 'cli'}
+    known = {'', 'method', 'method.losses', 'method.core', 'models.hub', 'cli'}
     source = (
-        'import torch, regionedit.method.masks\nfrom regionedit import cli\nimport regionedit\nfrom'
+        'import torch, regionedit.method.losses\nfrom regionedit import cli\nimport regionedit\nfrom'
         ' regionedit import __version__\ndef f():\n    from ..models.hub import y\n    from .'
         ' import core'
     )
-    assert doors(source, 'method.edits', known=known) == {'method.masks', 'cli', 'models.hub',
+    assert doors(source, 'method.edits', known=known) == {'method.losses', 'cli', 'models.hub',
                                                           'method.core'}
     assert doors('from regionedit import RegionEditor', 'batch.run', known=known) == {''}
     assert doors('from importlib import import_module\nimport_module("regionedit.cli")',
                  'method.edits', known=known) == {'cli'}
-    assert doors('from .masks import x', 'method', is_room=True, known=known) == {'method.masks'}
+    assert doors('from .losses import x', 'method', is_room=True, known=known) == {'method.losses'}
 
 @pytest.mark.parametrize('module', sorted(SOURCES))
 def test_no_door_leads_up(module):

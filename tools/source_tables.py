@@ -23,7 +23,7 @@ from regionedit.pocket.judge import another
 from regionedit.pocket.rgn import oracle_edits, wanted
 from regionedit.pocket.scenes import SEEDS, article, draw_scene
 from regionedit.method.regions import proposal_sizes, propose
-from regionedit.method.ranking import source_evidence
+from regionedit.method.losses import source_evidence
 from regionedit.method.table import distinct, measure
 
 FACTS = ('loss', 'score', 'tight', 'wide', 'gone', 'iou', 'named', 'clip_says', 'recogniser_says')

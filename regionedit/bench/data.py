@@ -26,7 +26,7 @@ from .metrics import (PIE, clip_scores, decode_mask, find_lpips, mask_box,
 from .report import finite
 from .rows import read_rows, settings_of, write_rows
 from ..method.core import ModelNotAvailable, Note, check_box, check_file, open_image, shown
-from ..method.masks import box_mask
+from ..method.edits import box_mask
 
 # %% ../../nbs/api/bench/05_data.ipynb #fa8a7e82
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
 from ..method.attention import attend
 from ..method.core import ModelNotAvailable, box_iou, contains, covered, to_tensor
 from ..method.losses import clip_loss, direction_loss, self_similarity
-from ..method.masks import box_mask, paste_edit
+from ..method.edits import box_mask, paste_edit
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #73c9db8d
 def outside(
