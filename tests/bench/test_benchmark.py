@@ -12,7 +12,7 @@ from regionedit.method.amortised import TextRegionNetwork
 from regionedit.bench import command, rows as bench_rows
 from regionedit.bench.baselines import BASELINES, Outcome, BenchTask
 from regionedit.bench.baselines import bounding_box, difference_map, noise_difference, sliding_windows, threshold
-from regionedit.bench.intervals import bootstrap, bootstrap_means
+from regionedit.bench.metrics import bootstrap, bootstrap_means
 from regionedit.bench.baselines import METHODS, Remembering, methods_for
 from regionedit.bench.report import beats, best_constant, differences, goals, goals_markdown, markdown, ratio, report, summary, table2
 from regionedit.batch.engine import Here, keep
