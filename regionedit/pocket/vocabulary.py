@@ -20,8 +20,7 @@ from torch import nn
 import torch.nn.functional as F
 
 import regionedit
-from ..models.bundled import KNOWN
-from ..models.known import Detector, Known, as_square, texture
+from ..models.bundled import KNOWN, Detector, Known, as_square, texture
 from .backgrounds import BACKGROUNDS
 from .compose import Composer
 from .grounds import uniform

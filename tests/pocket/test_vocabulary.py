@@ -5,7 +5,7 @@ from PIL import Image
 import pytest
 import torch
 
-from regionedit.models.known import Known
+from regionedit.models.bundled import Known
 from regionedit.pocket import vocabulary
 from regionedit.pocket.sprites import CONCEPTS, SYNONYMS
 from regionedit.pocket.vocabulary import (cut_squares, dead_leaves, drawn_squares, fit_detector, found,
