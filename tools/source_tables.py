@@ -70,7 +70,7 @@ def main():
     "Make the tables of validation scenes: the editor's, or with --oracle those of true sprites."
     from safetensors.torch import load_file, save_file
     from regionedit.models.pretrained import RegionEditor
-    from regionedit.pocket.recogniser import load_recogniser
+    from regionedit.pocket.judge import load_recogniser
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scenes', type=int, default=10, help='of each number of objects '
         '(default: 10)')

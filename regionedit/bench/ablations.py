@@ -28,8 +28,7 @@ from ..method.losses import direction_loss
 from ..method.regions import (RegionGenerator, choose_anchors, proposal_sizes, propose,
                                        roi_features, spread_anchors)
 from ..method.table import EditTable, TERMS, distinct, fill_table
-from ..pocket.judge import names_of
-from ..pocket.recogniser import recognise
+from ..pocket.judge import names_of, recognise
 from ..pocket.scenes import draw_scene
 
 # %% ../../nbs/api/bench/06_ablations.ipynb #2150a599
@@ -160,7 +159,7 @@ def make_books(
 def edit_books():
     "Edit every box that the ablations ask for; can be stopped and started again."
     from regionedit.models.pretrained import RegionEditor
-    from regionedit.pocket.recogniser import load_recogniser
+    from regionedit.pocket.judge import load_recogniser
     parser = argparse.ArgumentParser(description=edit_books.__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--scenes', type=int, default=16, help='number of scenes')

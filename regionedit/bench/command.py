@@ -78,7 +78,7 @@ def load_judged(preset: str) -> tuple:      # (`RegionEditor`, `Recogniser`)
     "The models of a preset and the second judge, on this worker's GPU if there is one."
     from regionedit.bench.baselines import Remembering
     from regionedit.models.pretrained import RegionEditor
-    from regionedit.pocket.recogniser import load_recogniser
+    from regionedit.pocket.judge import load_recogniser
     pin_gpu()
     models = RegionEditor.from_pretrained(preset)
     models.clip = Remembering(models.clip)

@@ -24,10 +24,8 @@ from .metrics import (clip_scores, outside, placed, preserved, psnr, replaced,
                                       seam, structure_distance, uncomposited)
 from ..method.config import Config
 from ..method.core import Rows, box_iou
-from ..pocket.judge import names_of
-from ..pocket.recogniser import recognise
-from ..pocket.scenes import SEEDS, article, draw_scene
-from ..pocket.sprites import CONCEPTS
+from ..pocket.judge import names_of, recognise
+from ..pocket.scenes import CONCEPTS, SEEDS, article, draw_scene
 
 # %% ../../nbs/api/bench/02_rows.ipynb #9c562b8e
 FIRST = SEEDS['bench'][300_000]     # the first scene of the benchmark

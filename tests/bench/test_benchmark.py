@@ -21,7 +21,7 @@ from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
 from regionedit.method.edits import Edit
-from regionedit.pocket.recogniser import Recogniser
+from regionedit.pocket.judge import Recogniser
 from regionedit.pocket.scenes import draw_scene, split_of
 from stubs import StubClip, StubEditor, picture, stub_vit
 
@@ -348,7 +348,7 @@ def test_the_difference_is_between_the_texts():
 def bench(monkeypatch, models, judge, tmp_path):
     "Run `regionedit bench` on stand-ins; returns the status."
     monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', lambda preset: models)
-    monkeypatch.setattr('regionedit.pocket.recogniser.load_recogniser', lambda: judge)
+    monkeypatch.setattr('regionedit.pocket.judge.load_recogniser', lambda: judge)
     return lambda *more: cli.main(['bench', '--preset', 'stub', '--scenes', '1', '--seeds', '1', '--methods', 'whole,truth', '--out', str(tmp_path/'out'), *more])
 
 def test_the_command_writes_and_prints(bench, capsys, tmp_path):

@@ -11,8 +11,7 @@ from regionedit.method.attention import Attention
 from regionedit.method.config import Config, Task
 from regionedit.pocket import rgn
 from regionedit.pocket.rgn import HELD_OUT, SEEN, STYLES_SEEN, RgnRecipe, Trial, losses_of, lowest_near, sample_boxes, oracle_edits, outcome, prepare, rules, texts_for, wanted
-from regionedit.pocket.scenes import Layout, Object, draw_scene, render
-from regionedit.pocket.sprites import CONCEPTS, STYLES, sprite
+from regionedit.pocket.scenes import CONCEPTS, STYLES, Layout, Object, draw_scene, render, sprite
 from regionedit.method.table import EditTable, table_of, measure, seen_in
 from stubs import StubClip
 

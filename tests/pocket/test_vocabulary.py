@@ -7,7 +7,7 @@ import torch
 
 from regionedit.models.bundled import Known
 from regionedit.pocket import vocabulary
-from regionedit.pocket.sprites import CONCEPTS, SYNONYMS
+from regionedit.pocket.scenes import CONCEPTS, SYNONYMS
 from regionedit.pocket.vocabulary import (cut_squares, dead_leaves, drawn_squares, fit_detector, found,
                                           learned_words, nearest_things, with_threshold)
 
