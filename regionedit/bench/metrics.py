@@ -27,6 +27,7 @@ from ..method.attention import attend
 from ..method.core import ModelNotAvailable, box_iou, contains, covered, to_tensor
 from ..method.edits import box_mask, paste_edit
 from ..method.losses import clip_loss, direction_loss, self_similarity
+from ..pocket.judge import border_step
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #73c9db8d
 def outside(
@@ -155,13 +156,8 @@ def replaced(
 def seam(source: Image.Image, edit: Image.Image, box: tuple) -> float:      # 0 or more
     """Mean step of the values across the box's border over the same step in the source, which
     counts as one of 255 at least. 1: not to be seen, also where there is no border."""
-    (x0, y0, x1, y1), (w, h) = box, source.size
-    def step(image):
-        v = np.asarray(image, float)
-        steps = [v[y0:y1, x] - v[y0:y1, x - 1] for x in (x0, x1) if 0 < x < w]
-        steps += [v[y, x0:x1] - v[y - 1, x0:x1] for y in (y0, y1) if 0 < y < h]
-        return max(np.abs(np.concatenate(steps)).mean(), 1.) if steps else 1.
-    return step(edit) / step(source)
+    after, before = (max(border_step(im, box), 1.) for im in (edit, source))
+    return after / before
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #0eb0be3f
 def decode_mask(

@@ -21,8 +21,11 @@ from .scenes import SEEDS
 from .training import Recipe
 
 # %% ../../nbs/api/pocket/07_autoencoder.ipynb #b40c09fb
-def window_psnr(a: torch.Tensor, b: torch.Tensor, peak: float = 2.) -> torch.Tensor:   # (n,) decibel
-    "Peak signal-to-noise ratio of pictures (n c h w) whose values span `peak`."
+def window_psnr(
+    a: torch.Tensor, b: torch.Tensor,       # (n c h w)
+    peak: float = 2.,
+) -> torch.Tensor:                          # (n) dB
+    "Peak signal-to-noise ratio of pictures whose values span `peak`."
     return 10 * torch.log10(peak**2 / (a - b).square().mean((1, 2, 3)))
 
 def laplacian(pixels: torch.Tensor) -> torch.Tensor:    # (n c h w) -> (n c h-2 w-2)

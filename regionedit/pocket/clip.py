@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'check_tokenizer',
-           'save_tokenizer', 'build_clip', 'contrastive_loss', 'words_of', 'pictures_and_words', 'bank_of_names',
+           'save_tokenizer', 'build_clip', 'contrastive_loss', 'said_of', 'pictures_and_words', 'bank_of_names',
            'shares', 'encode_text', 'encode_texts', 'compact', 'zero_shot', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #65cc89de
@@ -129,7 +129,7 @@ def contrastive_loss(
             + F.cross_entropy(logits.T, (owners / owners.sum(0)).T)) / 2
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #231c27c5
-def words_of(
+def said_of(
     rng,
     names: list,        # of concepts, k
     boxes: list,        # k of XYXY
@@ -156,13 +156,13 @@ def pictures_and_words(
         shown, concepts = world.near(n, 128, **kind)
         pixels.append(shown)
         shows += [[c] for c in concepts.tolist()]
-        texts += [words_of(rng, [world.sprites.concepts[c]], [(0, 0, 48, 48)], '')
+        texts += [said_of(rng, [world.sprites.concepts[c]], [(0, 0, 48, 48)], '')
                   for c in concepts.tolist()]
     for things, n in ((1, count - near - sharp - two - three), (2, two), (3, three)):
         shown, concepts, boxes, said = world.scenes(n, things, sizes=(28 + 22 * easy, 78))
         pixels.append(shown)
         shows += concepts.tolist()
-        texts += [words_of(rng, [world.sprites.concepts[i] for i in c], b, place)
+        texts += [said_of(rng, [world.sprites.concepts[i] for i in c], b, place)
                   for c, b, place in zip(concepts.tolist(), boxes.tolist(), said)]
     return torch.cat(pixels), texts, shows
 
@@ -295,8 +295,9 @@ class ClipRecipe(Recipe):
             pixels, concepts, boxes, _ = world.scenes(500)
             names = [world.sprites.concepts[c] for c in concepts[:, 0].tolist()]
             if name == 'scenes': figures[name] = zero_shot(model, self.tokenizer, pixels, names)
-            boxes_only = zero_shot(model, self.tokenizer, cut_boxes(pixels, boxes[:, 0], 128), names)
-            figures['boxes' if name == 'scenes' else name] = boxes_only
+            cut = cut_boxes(pixels, boxes[:, 0], 128)
+            figures['boxes' if name == 'scenes' else name] = zero_shot(model, self.tokenizer, cut,
+                                                                       names)
         return figures
 
     def save(self, model, folder):

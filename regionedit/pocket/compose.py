@@ -348,6 +348,7 @@ def near(
     looser."""
     z = self.ground(n, (canvas, canvas))[0]
     def loose():
+        "Things in loose boxes (n 4)."
         concepts, icons, styles = self.choose(n)
         extent = self.sprites.extents[styles, icons]
         wh = extent / extent.max(1, keepdim=True).values * self.rand(.5, 1.04, n, 1) * canvas

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'Recogniser', 'RecogniserRecipe', 'load_recogniser', 'box_input', 'recognise', 'anchor_hits', 'names_of',
-           'another', 'border_step', 'detail', 'seam', 'painter_figures']
+           'another', 'border_step', 'detail', 'seam_ratio', 'painter_figures']
 
 # %% ../../nbs/api/pocket/05_judge.ipynb #c0dee22d
 import json
@@ -191,7 +191,7 @@ def detail(image: Image.Image, box: tuple) -> float:
     return float(np.abs(4 * p[1:-1, 1:-1] - p[:-2, 1:-1] - p[2:, 1:-1] - p[1:-1, :-2]
                         - p[1:-1, 2:]).mean())
 
-def seam(edited: Image.Image, source: Image.Image, box: tuple) -> float:
+def seam_ratio(edited: Image.Image, source: Image.Image, box: tuple) -> float:
     """Step across the border over the same step in the source; a level is added to both, for plain
     grounds."""
     return (border_step(edited, box) + 1) / (border_step(source, box) + 1)
@@ -212,7 +212,7 @@ def painter_figures(
                             article(asked), seed=s)[0].paste(scene.image)
         shown = [edited.crop(box)]
         rows.append((names_of(clip, shown)[0] == asked, recognise(judge, shown)[0] == asked,
-                     seam(edited, scene.image, box),
+                     seam_ratio(edited, scene.image, box),
                      detail(edited, box) / detail(scene.image, box)))
     by_clip, by_judge, seams, sharp = np.array(rows, float).T
     return dict(named=round(by_judge.mean(), 4), named_by_clip=round(by_clip.mean(), 4),

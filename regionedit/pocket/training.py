@@ -181,8 +181,9 @@ class Run:
                                     'without --resume first')
         self.state = load_checkpoint(self.checkpoint, self.model, self.ema, self.optimizer)
 
-    def save(self): save_checkpoint(self.checkpoint, self.model, self.ema,
-                                    self.optimizer, self.state)
+    def save(self):
+        "Write the checkpoint."
+        save_checkpoint(self.checkpoint, self.model, self.ema, self.optimizer, self.state)
 
     def log(self, **values):
         "Add a line to the log beside the checkpoint."
