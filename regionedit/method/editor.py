@@ -154,7 +154,7 @@ class RegionEditor:
                  public: bool = False, known=None):
         self.vit, self.clip, self.editor, self.preset = vit, clip, editor, preset
         self.public = public        # weights for photographs: see `config`
-        self.known = known  # what the weights have learned, a `bundled.Known`; None: not said
+        self.known = known  # what the weights have learned, a `Known`; None: not said
         self.rgn = rgn  # for estimator='amortised': a `TextRegionNetwork`, or the folder of one
         self.cache = EditCache()
 

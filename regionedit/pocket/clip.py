@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'check_tokenizer',
            'save_tokenizer', 'build_clip', 'contrastive_loss', 'said_of', 'pictures_and_words', 'bank_of_names',
-           'shares', 'encode_text', 'encode_texts', 'compact', 'zero_shot', 'ClipRecipe']
+           'shares', 'encode_text', 'encode_texts', 'compact', 'zero_shot', 'in_other_light', 'zero_shot_figures',
+           'write_clip', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #65cc89de
 from dataclasses import dataclass
 import json, os, shutil
 from pathlib import Path
 
+from fastcore.basics import patch
 import numpy as np
 import torch
 from torch import nn
@@ -166,6 +168,7 @@ def pictures_and_words(
                   for c, b, place in zip(concepts.tolist(), boxes.tolist(), said)]
     return torch.cat(pixels), texts, shows
 
+# %% ../../nbs/api/pocket/04_clip.ipynb #c0e10006
 def bank_of_names(rng) -> list:     # of texts, one a concept
     "Every concept by one of its names."
     other = [SYNONYMS[c] if SYNONYMS[c] and rng.random() < .4 else (c,) for c in CONCEPTS]
@@ -227,13 +230,48 @@ def zero_shot(
                        for p in (pixels.to(device) * 2 - 1).split(64)])
     return round(sum(CONCEPTS[i] == n for i, n in zip(found.tolist(), names)) / len(names), 4)
 
-# %% ../../nbs/api/pocket/04_clip.ipynb #c23d9562
+# %% ../../nbs/api/pocket/04_clip.ipynb #c0e10007
 def _full_map(pool, inputs: tuple) -> tuple:
     "A map of half the size, as a small picture gives, at the size that the pooling expects."
     features, = inputs      # (n c h w)
     side = round((len(pool.positional_embedding) - 1)**.5)
     return (F.interpolate(features, (side, side), mode='nearest'),)
 
+def in_other_light(world: Composer, pixels: torch.Tensor) -> torch.Tensor:
+    "Pictures (n 3 h w), 0..1, tinted, or now and then grey; -1..1."
+    n = len(pixels)
+    pixels = pixels * world.rand(.85, 1.15, n, 3, 1, 1) + world.rand(-.05, .05, n, 1, 1, 1)
+    pixels = torch.where(world.chance(.08, n, 1, 1, 1), pixels.mean(1, keepdim=True), pixels)
+    return (pixels.clamp(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
+
+# %% ../../nbs/api/pocket/04_clip.ipynb #c0e10008
+@torch.no_grad()
+def zero_shot_figures(model, tokenizer) -> dict:
+    """Zero-shot accuracy, 0..1, of 500 scenes, of their boxes, and of boxes in the held-out
+    style."""
+    seed, figures = SEEDS['validation'].start, {}
+    unseen = [c for c in CONCEPTS if c in drawn_in(HELD_OUT_STYLE)]
+    worlds = dict(boxes=Composer(seed),
+                  unseen_style=Composer(seed, concepts=unseen, styles=(HELD_OUT_STYLE,)))
+    for kind, world in worlds.items():
+        pixels, concepts, boxes, _ = world.scenes(500)
+        names = [world.sprites.concepts[c] for c in concepts[:, 0].tolist()]
+        if kind == 'boxes': figures['scenes'] = zero_shot(model, tokenizer, pixels, names)
+        cut = cut_boxes(pixels, boxes[:, 0], 128)
+        figures[kind] = zero_shot(model, tokenizer, cut, names)
+    return figures
+
+def write_clip(model, words: int, folder: Path):
+    "Configuration and weights in open_clip's layout; `words`: of the tokenizer."
+    from safetensors.torch import save_file
+    text = dict(CLIP_CONFIG['text_cfg'], vocab_size=words)
+    config = dict(model_cfg=dict(CLIP_CONFIG, text_cfg=text), preprocess_cfg=PREPROCESS_CONFIG)
+    (folder/'open_clip_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
+    tensors = {k: compact(k, v).cpu().contiguous()
+               for k, v in model.state_dict().items() if k != 'attn_mask'}
+    save_file(tensors, folder/'open_clip_model.safetensors')
+
+# %% ../../nbs/api/pocket/04_clip.ipynb #c23d9562
 @dataclass
 class ClipRecipe(Recipe):
     "Trains the pocket CLIP and its tokenizer."
@@ -258,18 +296,12 @@ class ClipRecipe(Recipe):
         shares."""
         rng = np.random.default_rng(world.integers(2**31, 1).item())
         pixels, texts, shows = pictures_and_words(world, rng, count, max(0, 1 - 4 * self.progress))
-        pixels = pixels * world.rand(.85, 1.15,
-                                     count, 3, 1, 1) + world.rand(-.05, .05, count, 1, 1, 1)
-        pixels = torch.where(world.chance(.08, count, 1, 1, 1),
-                             pixels.mean(1, keepdim=True), pixels)
         distinct = list(dict.fromkeys(texts))
         tokens, names = (self.tokenizer(t, padding=True, truncation=True, max_length=64,
                                         return_tensors='pt').input_ids
                          for t in (distinct, bank_of_names(rng)))
-        pixels = (pixels.clamp(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
-        return dict(pixels=pixels, tokens=tokens,
-                    index=torch.tensor([distinct.index(t) for t in texts]), names=names,
-                    shows=shares(shows))
+        return dict(pixels=in_other_light(world, pixels), tokens=tokens, names=names,
+                    index=torch.tensor([distinct.index(t) for t in texts]), shows=shares(shows))
 
     def loss(self, model, batch, progress):
         "Both losses of this page, their temperature learned and at most 100."
@@ -282,38 +314,19 @@ class ClipRecipe(Recipe):
                                  batch['index'], scale)
                 + F.cross_entropy(scale * pictures.float() @ names.float().T, batch['shows']))
 
-    @torch.no_grad()
     def evaluate(self, model):
-        """Zero-shot accuracy, 0..1, of 500 scenes, of their boxes, and of boxes in the held-out
-        style."""
-        seed = SEEDS['validation'].start
-        unseen = [c for c in CONCEPTS if c in drawn_in(HELD_OUT_STYLE)]
-        figures = {}
-        for name, world in dict(scenes=Composer(seed),
-                                unseen_style=Composer(seed, concepts=unseen,
-                                                      styles=(HELD_OUT_STYLE,))).items():
-            pixels, concepts, boxes, _ = world.scenes(500)
-            names = [world.sprites.concepts[c] for c in concepts[:, 0].tolist()]
-            if name == 'scenes': figures[name] = zero_shot(model, self.tokenizer, pixels, names)
-            cut = cut_boxes(pixels, boxes[:, 0], 128)
-            figures['boxes' if name == 'scenes' else name] = zero_shot(model, self.tokenizer, cut,
-                                                                       names)
-        return figures
+        "See `zero_shot_figures`."
+        return zero_shot_figures(model, self.tokenizer)
 
     def save(self, model, folder):
         "open_clip's layout: configuration, tokenizer, weights as `compact` makes them."
-        from safetensors.torch import save_file
         save_tokenizer(self.tokenizer, self.root, folder)
-        text = dict(CLIP_CONFIG['text_cfg'], vocab_size=len(self.tokenizer))
-        config = dict(model_cfg=dict(CLIP_CONFIG, text_cfg=text), preprocess_cfg=PREPROCESS_CONFIG)
-        (Path(folder)/'open_clip_config.json').write_text(json.dumps(config, indent=1),
-                                                          encoding='utf-8')
-        tensors = {k: compact(k, v).cpu().contiguous()
-                   for k, v in model.state_dict().items() if k != 'attn_mask'}
-        save_file(tensors, Path(folder)/'open_clip_model.safetensors')
+        write_clip(model, len(self.tokenizer), Path(folder))
 
-    def load(self, model, folder):
-        "Go on from weights as `save` writes them."
-        from safetensors.torch import load_file
-        # all but the causal mask, a constant
-        model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)
+# %% ../../nbs/api/pocket/04_clip.ipynb #c0e1000a
+@patch
+def load(self: ClipRecipe, model, folder):
+    "Go on from weights as `save` writes them."
+    from safetensors.torch import load_file
+    # all but the causal mask, a constant
+    model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)

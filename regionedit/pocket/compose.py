@@ -337,6 +337,21 @@ def worn(self: Composer, pixels: torch.Tensor) -> torch.Tensor:     # (n 3 s s),
                         device=self.device) * self.rand(0, .05, n, 1, 1, 1)
     return (pixels + grain * self.chance(.5, n, 1, 1, 1)).clamp(0, 1)
 
+# %% ../../nbs/api/pocket/02_compose.ipynb #c0e10002
+def cut_boxes(
+    pixels: torch.Tensor,       # (n 3 h w) float
+    boxes: torch.Tensor,        # (n 4) float, XYXY pixels
+    side: int,                  # of the result
+) -> torch.Tensor:              # (n 3 side side)
+    "Boxes of pictures, squashed to a square."
+    size = torch.tensor([pixels.shape[3], pixels.shape[2]], device=pixels.device)
+    theta = torch.zeros(len(pixels), 2, 3, device=pixels.device)
+    share, middle = (boxes[:, 2:] - boxes[:, :2]) / size, (boxes[:, :2] + boxes[:, 2:]) / size - 1
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = share[:, 0], share[:, 1], middle
+    grid = F.affine_grid(theta, (len(pixels), 1, side, side), align_corners=False)
+    return F.grid_sample(pixels, grid, mode='bilinear', align_corners=False)
+
+# %% ../../nbs/api/pocket/02_compose.ipynb #c0e10003
 @patch
 def near(
     self: Composer, n: int,
@@ -367,16 +382,3 @@ def near(
     own = torch.cat([boxes[:, :2] - rim, boxes[:, 2:] + rim], 1).clamp(0, canvas)
     z = cut_boxes(z, torch.where(self.chance(.4, n, 1), own, whole), side)
     return self.worn(z) if wear else z, concepts
-
-def cut_boxes(
-    pixels: torch.Tensor,       # (n 3 h w) float
-    boxes: torch.Tensor,        # (n 4) float, XYXY pixels
-    side: int,                  # of the result
-) -> torch.Tensor:              # (n 3 side side)
-    "Boxes of pictures, squashed to a square."
-    size = torch.tensor([pixels.shape[3], pixels.shape[2]], device=pixels.device)
-    theta = torch.zeros(len(pixels), 2, 3, device=pixels.device)
-    share, middle = (boxes[:, 2:] - boxes[:, :2]) / size, (boxes[:, :2] + boxes[:, 2:]) / size - 1
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = share[:, 0], share[:, 1], middle
-    grid = F.affine_grid(theta, (len(pixels), 1, side, side), align_corners=False)
-    return F.grid_sample(pixels, grid, mode='bilinear', align_corners=False)

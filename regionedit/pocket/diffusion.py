@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TOKENS', 'PLACES', 'POCKET_ARGS', 'build_unet', 'build_text_encoder', 'build_scheduler', 'denoising_loss',
-           'prompt_of', 'inpainting_batch', 'find_autoencoder', 'write_index', 'load_parts', 'DiffusionRecipe']
+           'prompt_of', 'inpainting_batch', 'tokens_in', 'find_autoencoder', 'write_index', 'save_rest', 'load_parts',
+           'DiffusionRecipe']
 
 # %% ../../nbs/api/pocket/08_diffusion.ipynb #885bb0b2
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from itertools import chain
 import json, shutil
 from pathlib import Path
 
+from fastcore.basics import patch
 import numpy as np
 import torch
 from torch import nn
@@ -23,6 +25,7 @@ from ..editors.loading import load_part
 from .clip import save_tokenizer, shared_tokenizer
 from .compose import WINDOW, Composer
 from .backgrounds import BACKGROUNDS
+from .judge import painter_figures
 from .scenes import CONCEPTS, SAID, SEEDS, Object, article, describe, draw_scene
 from .training import Recipe
 from ..models.presets import BUNDLED
@@ -95,14 +98,18 @@ def prompt_of(
     place = f' {PLACES[rng.integers(len(PLACES))]}' if rng.random() < .3 else ''
     return describe(rng, Object(name, '', (0, 0, size, size), size)) + place
 
-# pixels (n 3 80 80) -1..1, masks (n 1 80 80) 0/1, texts list
 def inpainting_batch(world: Composer, count: int) -> dict:
-    "Windows, their holes as masks, their texts."
+    "Pixels (n 3 80 80) -1..1, masks (n 1 80 80) 0/1: the holes, texts (list)."
     pixels, masks, concepts = world.windows(count)
     rng = np.random.default_rng(world.integers(2**31, 1).item())
     texts = [prompt_of(rng, world.sprites.concepts[c]) for c in concepts.tolist()]
     return dict(pixels=(pixels * 2 - 1).contiguous(memory_format=torch.channels_last),
                 masks=masks, texts=texts)
+
+def tokens_in(texts: list, tokenizer) -> torch.Tensor:      # (n 24) long
+    "Texts as the editors' text encoders read them."
+    return tokenizer(texts, padding='max_length', max_length=TOKENS, truncation=True,
+                     return_tensors='pt').input_ids
 
 # %% ../../nbs/api/pocket/08_diffusion.ipynb #e38d3f0e
 def find_autoencoder(root: Path) -> Path:
@@ -125,14 +132,25 @@ def write_index(
              for name, part in parts.items()}
     (folder/'model_index.json').write_text(json.dumps({'_class_name': kind, **index}, indent=1))
 
+def save_rest(
+    recipe: Recipe, model: nn.ModuleDict, folder: Path,
+    pipeline: str,          # diffusers' class for the whole
+    code: Path,             # folder of the code that was trained before
+    **parts,                # name -> part of diffusers, the code first
+):
+    "Tokenizer, scheduler and code beside the trained networks, and the index of all."
+    save_tokenizer(recipe.tokenizer, recipe.root, folder/'tokenizer')
+    recipe.scheduler.save_pretrained(folder/'scheduler')
+    shutil.copytree(code, folder/next(iter(parts)), dirs_exist_ok=True)
+    write_index(folder, pipeline, dict(parts, scheduler=recipe.scheduler),
+                dict(text_encoder=model['text_encoder'], tokenizer=recipe.tokenizer))
+
 def load_parts(model: nn.ModuleDict, folder: Path):
     "Copy the components of a checkpoint in diffusers' layout into those of a recipe's model."
     for name, part in model.items():
         part.load_state_dict(load_part(Path(folder), name, type(part)).state_dict())
 
 # %% ../../nbs/api/pocket/08_diffusion.ipynb #efe593ba
-POCKET_ARGS = BUNDLED['pocket'][2]      # steps and guidance of the preset
-
 @dataclass
 class DiffusionRecipe(Recipe):
     "Trains denoiser and text encoder; needs a trained autoencoder."
@@ -152,8 +170,8 @@ class DiffusionRecipe(Recipe):
         Raises `FileNotFoundError`."""
         self.tokenizer = shared_tokenizer(self.root, model_max_length=TOKENS)
         self.vae = PatchAutoencoder.from_pretrained(self.autoencoder, low_cpu_mem_usage=False,
-                                                    dtype=torch.float32).eval().requires_grad_(
-            False)
+                                                    dtype=torch.float32)
+        self.vae.eval().requires_grad_(False)
         self.scheduler = build_scheduler()
         return nn.ModuleDict(dict(unet=build_unet(self.vae.config.latent_channels),
                                   text_encoder=build_text_encoder(self.tokenizer)))
@@ -161,8 +179,7 @@ class DiffusionRecipe(Recipe):
     def batch(self, world, count):
         "Pixels (n 3 80 80) in -1..1, masks (n 1 80 80), tokens (n 24) long."
         batch = inpainting_batch(world, count)
-        tokens = self.tokenizer(batch.pop('texts'), padding='max_length', max_length=TOKENS,
-                                truncation=True, return_tensors='pt').input_ids
+        tokens = tokens_in(batch.pop('texts'), self.tokenizer)
         return dict(batch, tokens=tokens)
 
     def loss(self, model, batch, progress):
@@ -176,29 +193,26 @@ class DiffusionRecipe(Recipe):
 
     def evaluate(self, model):
         "Figures of 64 validation edits (`pocket.judge.painter_figures`)."
-        from regionedit.pocket.judge import painter_figures
         return painter_figures(self.editor(model), SEEDS['validation'][:64])
 
     def save(self, model, folder):
         "Stable Diffusion's layout of diffusers, half precision, the autoencoder beside the rest."
-        model['unet'].half().to(
-            memory_format=torch.contiguous_format).save_pretrained(folder/'unet')
+        unet = model['unet'].half().to(memory_format=torch.contiguous_format)
+        unet.save_pretrained(folder/'unet')
         model['text_encoder'].half().save_pretrained(folder/'text_encoder')
-        save_tokenizer(self.tokenizer, self.root, folder/'tokenizer')
-        self.scheduler.save_pretrained(folder/'scheduler')
-        shutil.copytree(self.autoencoder, folder/'vae', dirs_exist_ok=True)
-        write_index(folder, 'StableDiffusionInpaintPipeline',
-                    dict(vae=self.vae, unet=model['unet'], scheduler=self.scheduler),
-                    dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer))
+        save_rest(self, model, folder, 'StableDiffusionInpaintPipeline', self.autoencoder,
+                  vae=self.vae, unet=model['unet'])
 
 # %% ../../nbs/api/pocket/08_diffusion.ipynb #b53131eb
-def _load(self, model: nn.ModuleDict, folder: Path):
+POCKET_ARGS = BUNDLED['pocket'][2]      # steps and guidance of the preset
+
+@patch
+def load(self: DiffusionRecipe, model: nn.ModuleDict, folder: Path):
     "Go on from a checkpoint in diffusers' layout."
     load_parts(model, folder)
 
-def _editor(self, model: nn.ModuleDict) -> DiffusionEditor:
+@patch
+def editor(self: DiffusionRecipe, model: nn.ModuleDict) -> DiffusionEditor:
     "The editor that these weights make."
     return DiffusionEditor(self.vae, model['unet'], model['text_encoder'], self.tokenizer,
                            self.scheduler, **POCKET_ARGS)
-
-DiffusionRecipe.load, DiffusionRecipe.editor = _load, _editor

@@ -9,19 +9,21 @@ __all__ = ['POCKET_ARGS', 'unit', 'VqRecipe', 'build_transformer', 'start_from_c
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #f726e715
 from dataclasses import dataclass
-import math, shutil, tempfile
+import math, tempfile
 from pathlib import Path
 
+from fastcore.basics import patch
 import torch
 from torch import nn
 
 from ..editors.maskgit import MaskGitEditor, cells_under, predict_tokens
 from ..editors.codes import BlockVq, quantiser_from_pictures, tokens_of
-from .autoencoder import reconstruction_loss, share_named, sharpness, window_psnr
-from .clip import (save_tokenizer, shared_tokenizer, tokenizer_corpus,
-                                    train_tokenizer)
+from .autoencoder import copy_figures, mean_psnr, reconstruction_loss
+from .clip import shared_tokenizer, tokenizer_corpus, train_tokenizer
 from .compose import WINDOW, Composer
-from .diffusion import TOKENS, inpainting_batch, load_parts, write_index
+from .diffusion import (TOKENS, inpainting_batch, load_parts, save_rest,
+                                         tokens_in)
+from .judge import painter_figures
 from .scenes import SEEDS
 from .training import Recipe
 from ..models.presets import BUNDLED
@@ -76,11 +78,8 @@ class VqRecipe(Recipe):
         shown = torch.cat([model.decode(z, image=p, mask=m).sample
                            for z, p, m in zip(*(v.split(32)
                                                 for v in (rounded, pixels, masks)))]).clamp(0, 1)
-        mean = lambda v: round(v.mean().item(), 2)
-        return dict(psnr_db=mean(window_psnr(shown, pixels, 1.)),
-                    psnr_db_blocks=mean(window_psnr(model.blocks(rounded).clamp(0, 1), pixels, 1.)),
-                    sharpness=round(sharpness(shown, pixels, masks).median().item(), 3),
-                    named=share_named(shown, masks, concepts))
+        return dict(copy_figures(shown, pixels, masks, concepts),
+                    psnr_db_blocks=mean_psnr(model.blocks(rounded).clamp(0, 1), pixels))
 
     def save(self, model, folder):
         "diffusers' layout, half precision."
@@ -179,8 +178,6 @@ def hidden_loss(
     return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #238e219d
-POCKET_ARGS = BUNDLED['pocket-maskgit'][2]      # steps, guidance and others of the preset
-
 @dataclass
 class MaskGitRecipe(Recipe):
     "Trains transformer and text encoder; needs a trained quantiser."
@@ -213,11 +210,9 @@ class MaskGitRecipe(Recipe):
         batch = inpainting_batch(world, count)
         pixels = batch['pixels'] / 2 + .5
         cells = cells_under(batch['masks'], self.vq.config.patch_size)
-        texts = self.tokenizer(batch['texts'], padding='max_length', max_length=TOKENS,
-                               truncation=True, return_tensors='pt').input_ids
         vq = self.vq.to(pixels.device)
         return dict(tokens=tokens_of(vq, pixels), latents=vq.encode(pixels).latents,
-                    cells=cells, texts=texts)
+                    cells=cells, texts=tokens_in(batch['texts'], self.tokenizer))
 
     def loss(self, model, batch, progress):
         "See `hidden_loss`."
@@ -225,37 +220,38 @@ class MaskGitRecipe(Recipe):
 
     def evaluate(self, model):
         "Figures of 64 validation edits (`pocket.judge.painter_figures`)."
-        from regionedit.pocket.judge import painter_figures
         return painter_figures(self.editor(model, **dict(POCKET_ARGS, windows_per_pass=1)),
                                SEEDS['validation'][:64])
 
     def save(self, model, folder):
         "aMUSEd's layout of diffusers, half precision, the quantiser beside the rest."
         for name, part in model.items(): part.half().save_pretrained(folder/name)
-        save_tokenizer(self.tokenizer, self.root, folder/'tokenizer')
-        self.scheduler.save_pretrained(folder/'scheduler')
-        shutil.copytree(self.quantiser, folder/'vqvae', dirs_exist_ok=True)
-        write_index(folder, 'AmusedPipeline',
-                    dict(vqvae=self.vq, transformer=model['transformer'], scheduler=self.scheduler),
-                    dict(text_encoder=model['text_encoder'], tokenizer=self.tokenizer))
+        save_rest(self, model, folder, 'AmusedPipeline', self.quantiser, vqvae=self.vq,
+                  transformer=model['transformer'])
 
-    def start(self, vq: BlockVq, tokenizer) -> nn.ModuleDict:
-        "The untrained parts around a quantiser and a tokenizer."
-        self.vq, self.tokenizer = vq.eval().requires_grad_(False), tokenizer
-        self.scheduler = build_masking_scheduler(vq.config.num_vq_embeddings)
-        transformer = build_transformer(vq.config.num_vq_embeddings)
-        start_from_codebook(transformer, vq.quantize.embedding.weight)
-        return nn.ModuleDict(dict(transformer=transformer,
-                                  text_encoder=build_pooled_text_encoder(tokenizer)))
+# %% ../../nbs/api/pocket/09_maskgit.ipynb #c0e1000d
+POCKET_ARGS = BUNDLED['pocket-maskgit'][2]      # steps, guidance and others of the preset
 
-    def load(self, model, folder):
-        "Go on from a checkpoint in diffusers' layout."
-        load_parts(model, folder)
+@patch
+def start(self: MaskGitRecipe, vq: BlockVq, tokenizer) -> nn.ModuleDict:
+    "The untrained parts around a quantiser and a tokenizer."
+    self.vq, self.tokenizer = vq.eval().requires_grad_(False), tokenizer
+    self.scheduler = build_masking_scheduler(vq.config.num_vq_embeddings)
+    transformer = build_transformer(vq.config.num_vq_embeddings)
+    start_from_codebook(transformer, vq.quantize.embedding.weight)
+    return nn.ModuleDict(dict(transformer=transformer,
+                              text_encoder=build_pooled_text_encoder(tokenizer)))
 
-    def editor(self, model: nn.ModuleDict, **kwargs) -> MaskGitEditor:
-        "The editor that these weights make."
-        return MaskGitEditor(self.vq, model['transformer'], model['text_encoder'], self.tokenizer,
-                             self.scheduler, **kwargs)
+@patch
+def load(self: MaskGitRecipe, model, folder):
+    "Go on from a checkpoint in diffusers' layout."
+    load_parts(model, folder)
+
+@patch
+def editor(self: MaskGitRecipe, model: nn.ModuleDict, **kwargs) -> MaskGitEditor:
+    "The editor that these weights make."
+    return MaskGitEditor(self.vq, model['transformer'], model['text_encoder'], self.tokenizer,
+                         self.scheduler, **kwargs)
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #0890624e
 def small_tokenizer():

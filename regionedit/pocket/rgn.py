@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['KEPT_OUT', 'SEEN', 'STYLES_SEEN', 'CASES', 'oracle_edits', 'wanted', 'sample_boxes', 'observe', 'observe_seed',
            'prepare', 'texts_for', 'losses_of', 'word_features', 'lowest_near', 'RgnRecipe', 'TriedScene',
-           'oracle_table', 'try_scene', 'rules', 'outcome', 'compare_rules', 'try_scenes', 'measure_rules']
+           'oracle_table', 'try_scene', 'rules', 'outcome', 'compare_rules', 'try_scenes', 'oracle_figures',
+           'measure_rules']
 
 # %% ../../nbs/api/pocket/10_rgn.ipynb #ac8d358d
 import argparse, json, os
@@ -245,14 +246,8 @@ class RgnRecipe(Recipe):
                             for z, f in ((logits, losses), anchors))
 
     def evaluate(self, model):
-        "Three measures on eight validation scenes of three cases, on tables of the oracle."
-        models = SimpleNamespace(vit=load_vit(weights_folder('vit')),
-                                 clip=load_clip(weights_folder('clip')))
-        seeds, found = SEEDS['validation'][700_000:700_008], {}
-        for case in list(CASES)[:3]:
-            row = compare_rules(try_scenes(models, model, case, seeds))['amortised']
-            found |= {f'{case}: {k}': row[k] for k in ('of_best', 'on_named', 'edits')}
-        return dict(found, oracle_scenes_each=len(seeds), oracle_tables_trained_on=self.scenes)
+        "See `oracle_figures`."
+        return dict(oracle_figures(model), oracle_tables_trained_on=self.scenes)
 
     def save(self, model, folder):
         "See `regionedit.method.amortised.save_network`."
@@ -370,6 +365,16 @@ def try_scenes(
     bar = tqdm(list(seeds), desc=case, disable=not progress, leave=False)
     with half_precision() if oracle else nullcontext():
         return [try_scene(models, network, s, *CASES[case], oracle=oracle, **steps) for s in bar]
+
+def oracle_figures(network) -> dict:
+    "Three measures on eight validation scenes of three cases, on tables of the oracle."
+    models = SimpleNamespace(vit=load_vit(weights_folder('vit')),
+                             clip=load_clip(weights_folder('clip')))
+    seeds, found = SEEDS['validation'][700_000:700_008], {}
+    for case in list(CASES)[:3]:
+        row = compare_rules(try_scenes(models, network, case, seeds))['amortised']
+        found |= {f'{case}: {k}': row[k] for k in ('of_best', 'on_named', 'edits')}
+    return dict(found, oracle_scenes_each=len(seeds))
 
 def measure_rules():
     """Measure the bundled network on benchmark scenes, with the oracle and with a bundled editor;

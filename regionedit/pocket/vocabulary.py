@@ -22,7 +22,8 @@ from torch import nn
 import torch.nn.functional as F
 
 import regionedit
-from ..models.bundled import KNOWN, Detector, Known, as_square, texture
+from ..models.bundled import KNOWN
+from ..models.pretrained import Detector, Known, as_square, texture
 from .backgrounds import BACKGROUNDS, uniform
 from .compose import Composer
 from .scenes import (COLOURS, CONCEPTS, HELD_OUT, HELD_OUT_STYLE, SAID, SEEDS,
@@ -199,6 +200,7 @@ class Stranger:
         "The text for what should be there."
         return article(self.wanted)
 
+# %% ../../nbs/api/pocket/13_vocabulary.ipynb #c0e10010
 @lru_cache
 def photographs() -> tuple:     # of PIL
     "The photographs that serve as grounds."

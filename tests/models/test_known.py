@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from regionedit import Note, RegionEditor
-from regionedit.models.bundled import KNOWN, Detector, Known, texture
+from regionedit.models.bundled import KNOWN
+from regionedit.models.pretrained import Detector, Known, texture
 
 def detector(bias): return Detector([0.] * 33, [1.] * 33, [[0.] * 34], [0., bias])
 

@@ -5,7 +5,7 @@ from PIL import Image
 import pytest
 import torch
 
-from regionedit.models.bundled import Known
+from regionedit.models.pretrained import Known
 from regionedit.pocket import vocabulary
 from regionedit.pocket.scenes import CONCEPTS, SYNONYMS
 from regionedit.pocket.vocabulary import (cut_squares, dead_leaves, drawn_squares, fit_detector, found,
