@@ -204,7 +204,7 @@ RECIPES = dict(     # model -> module of regionedit.pocket, class
     autoencoder=('autoencoder', 'AutoencoderRecipe'),
     decoder=('autoencoder', 'DecoderRecipe'), diffusion=('diffusion', 'DiffusionRecipe'),
     vq=('maskgit', 'VqRecipe'), maskgit=('maskgit', 'MaskGitRecipe'),
-    recogniser=('recogniser', 'RecogniserRecipe'),
+    recogniser=('judge', 'RecogniserRecipe'),
     rgn=('rgn', 'RgnRecipe'))
 
 def command_train(args) -> int:

@@ -101,10 +101,14 @@ def test_page_is_a_valid_notebook(page):
     import nbformat
     nbformat.validate(nbformat.read(page, as_version=4))
     assert sources(page, 'markdown')[0].startswith(('# ', '---\n')), 'a page begins with its title'
-    budget = 150 if (NBS/'api') in page.parents else 600
+    budget = 320 if (NBS/'api') in page.parents else 600
     assert (
         page.stat().st_size <= budget * 1024
     ), f'a page here may weigh {budget} KB, outputs included'
+
+def test_the_reference_is_light():
+    weights = [p.stat().st_size / 1024 for p in PAGES if (NBS/'api') in p.parents]
+    assert sum(weights) <= 75 * len(weights), 'KB a page, on average, outputs included'
 
 @pytest.mark.parametrize('page', [p for p in PAGES if (NBS/'api') in p.parents], ids=short)
 def test_imports_stand_alone(page):

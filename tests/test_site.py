@@ -430,7 +430,7 @@ def through(step, *cells) -> list:
     "The cells after a step."
     from execnb.nbio import dict2nb
     nb = dict2nb(dict(cells=list(cells)))
-    nb.path_ = 'nbs/api/method/09_table.ipynb'
+    nb.path_ = 'nbs/api/method/07_table.ipynb'
     step = step(nb)
     if hasattr(step, 'begin'): step.begin()
     for c in nb.cells: step.cell(c)

@@ -2,8 +2,7 @@
 from pathlib import Path
 
 from regionedit.pocket.backgrounds import background_image
-from regionedit.pocket.scenes import draw_scene
-from regionedit.pocket.sprites import sprite
+from regionedit.pocket.scenes import draw_scene, sprite
 
 OUT = Path(__file__).parent.parent / "regionedit" / "pocket" / "data" / "examples"
 

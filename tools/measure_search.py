@@ -26,11 +26,9 @@ from regionedit.method.regions import choose_anchors, proposal_sizes, propose
 from regionedit.method.table import (MEASURES, UNITS, distinct, measure, on_scale, seen_in,
                                      table_of)
 from regionedit.pocket import draw_scene
-from regionedit.pocket.judge import another
-from regionedit.pocket.recogniser import load_recogniser, recognise
+from regionedit.pocket.judge import another, load_recogniser, recognise
 from regionedit.pocket.rgn import oracle_edits
-from regionedit.pocket.scenes import article
-from regionedit.pocket.sprites import STYLES
+from regionedit.pocket.scenes import STYLES, article
 
 FIRST = 1_700_000       # of validation scenes that no figure was made with
 

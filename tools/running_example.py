@@ -29,9 +29,8 @@ from regionedit.method.config import Config
 from regionedit.method.core import box_iou, open_image
 from regionedit.method.regions import choose_anchors, propose_for
 from regionedit.models.bundled import example
-from regionedit.pocket.recogniser import load_recogniser, recognise
-from regionedit.pocket.scenes import draw_scene
-from regionedit.pocket.sprites import CONCEPTS
+from regionedit.pocket.judge import load_recogniser, recognise
+from regionedit.pocket.scenes import CONCEPTS, draw_scene
 
 # as lessons 0, 2, 3 and 9 call the editor; tests/course/test_first_lessons.py compares
 OPTIONS = dict(anchors='shifted', proposals='fitted', ranking='paper', source_weight=0)

@@ -23,7 +23,7 @@ from regionedit.pocket.judge import another
 from regionedit.pocket.rgn import oracle_edits, wanted
 from regionedit.pocket.scenes import SEEDS, article, draw_scene
 from regionedit.method.regions import proposal_sizes, propose
-from regionedit.method.ranking import source_evidence
+from regionedit.method.losses import source_evidence
 from regionedit.method.table import distinct, measure
 
 FACTS = ('loss', 'score', 'tight', 'wide', 'gone', 'iou', 'named', 'clip_says', 'recogniser_says')
@@ -70,7 +70,7 @@ def main():
     "Make the tables of validation scenes: the editor's, or with --oracle those of true sprites."
     from safetensors.torch import load_file, save_file
     from regionedit.models.pretrained import RegionEditor
-    from regionedit.pocket.recogniser import load_recogniser
+    from regionedit.pocket.judge import load_recogniser
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('--scenes', type=int, default=10, help='of each number of objects '
         '(default: 10)')

@@ -24,7 +24,7 @@ from ..method.clip import ImageFeatures
 from ..method.config import CHOICES, Config, Task
 from ..method.core import to_tensor
 from ..method.edits import Edit
-from ..method.ranking import rank, source_evidence
+from ..method.losses import rank, source_evidence
 from ..method.regions import (choose_anchors, fit_boxes, proposal_sizes, propose,
                                        propose_for)
 from ..method.table import EditCache, distinct, fill_table

@@ -13,7 +13,7 @@ from ..method.core import ModelNotAvailable
 
 # %% ../../nbs/api/models/01_bundled.ipynb #2b723560
 _MODELS = Path(regionedit.__file__).parent/'pocket'/'models'
-KNOWN = _MODELS/'known.json'        # what they have learned, see `models.known`
+KNOWN = _MODELS/'known.json'        # what they have learned, see `models.pretrained.Known`
 NAMES = ('vit', 'clip', 'diffusion', 'maskgit', 'recogniser', 'rgn')  # models the package carries
 
 def weights_folder(

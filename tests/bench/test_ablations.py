@@ -10,7 +10,7 @@ from regionedit.bench.report import as_table
 from regionedit.bench.rows import FIRST, draw_case
 from regionedit.method.config import Config
 from regionedit import RegionEditor
-from regionedit.pocket.recogniser import Recogniser
+from regionedit.pocket.judge import Recogniser
 from regionedit.method.regions import propose
 from regionedit.method.table import TERMS
 from stubs import StubClip, StubEditor, stub_vit

@@ -7,8 +7,9 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter
 
 from regionedit.bench.baselines import BASELINES, CONSTANTS, BenchTask, random_sizes, run_baseline, run_method
-from regionedit.bench.intervals import bootstrap, paired, wins
-from regionedit.bench.metrics import clip_scores, feature_distance, lpips, mse, outside, placed, preserved, psnr, replaced, seam, ssim, structure_distance, uncomposited
+from regionedit.bench.metrics import (bootstrap, paired, wins, clip_scores, feature_distance, lpips,
+                                      mse, outside, placed, preserved, psnr, replaced, seam, ssim,
+                                      structure_distance, uncomposited)
 from regionedit.method.attention import attend
 from regionedit.method.config import Config
 from regionedit import RegionEditor

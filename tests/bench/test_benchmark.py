@@ -12,7 +12,7 @@ from regionedit.method.amortised import TextRegionNetwork
 from regionedit.bench import command, rows as bench_rows
 from regionedit.bench.baselines import BASELINES, Outcome, BenchTask
 from regionedit.bench.baselines import bounding_box, difference_map, noise_difference, sliding_windows, threshold
-from regionedit.bench.intervals import bootstrap, bootstrap_means
+from regionedit.bench.metrics import bootstrap, bootstrap_means
 from regionedit.bench.baselines import METHODS, Remembering, methods_for
 from regionedit.bench.report import beats, best_constant, differences, goals, goals_markdown, markdown, ratio, report, summary, table2
 from regionedit.batch.engine import Here, keep
@@ -21,7 +21,7 @@ from regionedit.method.config import CHOICES, Config
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
 from regionedit.method.edits import Edit
-from regionedit.pocket.recogniser import Recogniser
+from regionedit.pocket.judge import Recogniser
 from regionedit.pocket.scenes import draw_scene, split_of
 from stubs import StubClip, StubEditor, picture, stub_vit
 
@@ -348,7 +348,7 @@ def test_the_difference_is_between_the_texts():
 def bench(monkeypatch, models, judge, tmp_path):
     "Run `regionedit bench` on stand-ins; returns the status."
     monkeypatch.setattr('regionedit.models.pretrained.RegionEditor.from_pretrained', lambda preset: models)
-    monkeypatch.setattr('regionedit.pocket.recogniser.load_recogniser', lambda: judge)
+    monkeypatch.setattr('regionedit.pocket.judge.load_recogniser', lambda: judge)
     return lambda *more: cli.main(['bench', '--preset', 'stub', '--scenes', '1', '--seeds', '1', '--methods', 'whole,truth', '--out', str(tmp_path/'out'), *more])
 
 def test_the_command_writes_and_prints(bench, capsys, tmp_path):

@@ -14,7 +14,7 @@ from regionedit.bench.baselines import METHODS
 from regionedit.method.budget import fill_within
 from regionedit.method.config import Config, Task
 from regionedit import RegionEditor
-from regionedit.method.ranking import source_evidence
+from regionedit.method.losses import source_evidence
 from regionedit import EditResult
 from regionedit.method.table import EditCache, EditTable
 from stubs import StubClip, StubEditor, picture, stub_vit

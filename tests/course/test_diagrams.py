@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.course import parts
-from regionedit.course.diagrams import AXES, PARTS, pipeline, pocket_shapes, times
-from regionedit.course.drawing import SMALL, Diagram, arrow_head, route
+from regionedit.course import diagrams
+from regionedit.course.diagrams import (AXES, PARTS, SMALL, Diagram, arrow_head, pipeline,
+                                        pocket_shapes, route, times)
 
 NBS = Path(__file__).parents[2]/'nbs'
 PAGES = [p for p in sorted(NBS.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
 DRAWN = dict(pipeline=pipeline, evidence=lambda: pipeline('ranking', evidence=True),
              marked=lambda: pipeline('network', 'gradient', 'texts'),
-             ranking_with_evidence=lambda: parts.ranking_diagram(True),
-             **{n: getattr(parts, n) for n in parts.__all__ if n.endswith('_diagram')})
+             ranking_with_evidence=lambda: diagrams.ranking_diagram(True),
+             **{n: getattr(diagrams, n) for n in diagrams.__all__ if n.endswith('_diagram')})
 
 def all_diagrams(test): return pytest.mark.parametrize('name', DRAWN)(test)
 
@@ -218,7 +218,7 @@ def test_shapes_of_the_editors():
     from regionedit.editors.maskgit import MaskGitEditor, embed_texts
     from regionedit.models.presets import BUNDLED
     from regionedit.pocket import weights_folder
-    n = parts.editor_shapes()
+    n = diagrams.editor_shapes()
     one, other = (kind.from_pretrained(weights_folder(model), **BUNDLED[preset][2])
                   for kind, model, preset in ((DiffusionEditor, 'diffusion', 'pocket'),
                                               (MaskGitEditor, 'maskgit', 'pocket-maskgit')))
@@ -235,11 +235,11 @@ def test_shapes_of_the_editors():
 def test_the_strip_of_tokens_follows_the_schedule():
     from regionedit.editors.maskgit import tokens_left
     start = now = torch.tensor([36])
-    counts, steps = [36], parts.editor_shapes()['token_steps']
+    counts, steps = [36], diagrams.editor_shapes()['token_steps']
     for i in range(steps):
         now = tokens_left(start, now, i, steps)
         counts.append(now.item())
-    notes = parts.decoding_diagram().notes
+    notes = diagrams.decoding_diagram().notes
     assert [int(t) for _, t, _, _ in notes if t.isdigit()] == counts
 
 # the pages
@@ -287,5 +287,5 @@ def test_stored_diagrams_are_todays():
 
 def test_every_part_has_its_diagram_on_a_page():
     shown = ' '.join(source for page in PAGES for source, _ in drawn_in(page))
-    made = [n for n in parts.__all__ if n.endswith('_diagram')]
+    made = [n for n in diagrams.__all__ if n.endswith('_diagram')]
     assert [n for n in made if f'{n}(' not in shown] == []

@@ -18,7 +18,7 @@ CASES = {
     'view': [MODELS, '''from regionedit.explorer import widget
 widget._running = lambda: (None, None)      # as in a host that does not name its cells
 result.explore(editor)'''],
-    'study': ['''from regionedit.explorer.study import StudyPanel
+    'study': ['''from regionedit.explorer.widget import StudyPanel
 from regionedit.study.setup import create_study
 study = create_study('study', {n: n for n in ('ours', 'theirs')},
                      {str(i): 'a rocket on a table' for i in range(4)}, 'sources', repeats=1)

@@ -10,7 +10,7 @@ import torch
 from regionedit.explorer.bundle import make_bundle, packed
 from regionedit.method.config import Config
 from regionedit.method.learner import trajectory_of
-from regionedit.method.ranking import rank
+from regionedit.method.losses import rank
 from regionedit.method.regions import METHODS
 from regionedit.method.table import TERMS
 from stubs import stub_result

@@ -4,7 +4,7 @@ import base64, io
 import pytest
 from PIL import Image
 
-from regionedit.explorer.study import StudyPanel
+from regionedit.explorer.widget import StudyPanel
 from regionedit.study.setup import create_study
 from stubs import picture
 

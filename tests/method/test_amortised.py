@@ -17,7 +17,7 @@ from regionedit.method.config import Config, Task, working_copy
 from regionedit.method.core import ModelNotAvailable
 from regionedit import RegionEditor
 from regionedit.pocket.backgrounds import background_image
-from regionedit.pocket.sprites import sprite
+from regionedit.pocket.scenes import sprite
 from regionedit.models.bundled import weights_folder
 from regionedit import EditResult
 from regionedit.method.table import EditCache, fill_table

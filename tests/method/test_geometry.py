@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from torchvision.ops import box_iou as reference
 
 from regionedit.method.core import box_iou, contains, scale_box
-from regionedit.method.masks import box_mask, crop_window, paste_edit
+from regionedit.method.edits import box_mask, crop_window, paste_edit
 from regionedit.method.regions import proposal_sizes, propose, roi_features
 from regionedit.method.regions import METHODS
 from stubs import picture

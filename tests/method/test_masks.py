@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regionedit.method.masks import CONTEXT, box_mask, crop_window, paste_edit
+from regionedit.method.edits import CONTEXT, box_mask, crop_window, paste_edit
 from stubs import picture
 
 def random_boxes(size: tuple, n: int = 300) -> list:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cosine
 
-from regionedit.method.ranking import rank, scores
+from regionedit.method.losses import rank, scores
 
 def test_score_is_the_weighted_sum_of_cosines():
     generator = torch.Generator().manual_seed(0)

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from regionedit import RegionEditor
 from regionedit import EditResult
-from regionedit.method.edits import Edit, GRID, closed, patch_difference, refine
-from regionedit.method.masks import paste_edit, patch_mask
+from regionedit.method.edits import (Edit, GRID, closed, patch_difference, refine, paste_edit,
+                                     patch_mask)
 from regionedit.results.saved import _rows
 from stubs import StubClip, StubEditor, picture, stub_vit
 

@@ -9,7 +9,7 @@ import torch
 
 from regionedit import Note, RegionEditor
 from regionedit.models.bundled import KNOWN
-from regionedit.models.known import Detector, Known, texture
+from regionedit.models.pretrained import Detector, Known, texture
 
 def detector(bias): return Detector([0.] * 33, [1.] * 33, [[0.] * 34], [0., bias])
 

@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use('agg')
 import matplotlib.pyplot as plt
 
-from regionedit.plots import base as plots, editors as plots_editors
+from regionedit.plots import base as plots
 
 WIDE = Image.new('RGB', (12, 6), 'navy')        # not square: a swap of x and y would show
 
@@ -28,13 +28,13 @@ CALLS = {
     'show_trajectory': lambda ax: plots.show_trajectory([2., 1.], ax=ax),
     'show_candidates': lambda ax: plots.show_candidates([WIDE, WIDE], ax=ax),
     'show_before_after': lambda ax: plots.show_before_after(WIDE, WIDE, ax=ax),
-    'show_grid': lambda ax: plots_editors.show_grid(torch.arange(6).view(2, 3), 'tokens', ax, mask_token_id=4),
-    'show_maskgit': lambda ax: plots_editors.show_maskgit([dict(tokens=torch.ones(2, 2), confidence=torch.full((2, 2), np.inf), unknown=torch.zeros(2, 2))] * 3, 9, ax, [WIDE] * 3),
-    'show_steps': lambda ax: plots_editors.show_steps([WIDE] * 10, ax),
+    'show_grid': lambda ax: plots.show_grid(torch.arange(6).view(2, 3), 'tokens', ax, mask_token_id=4),
+    'show_maskgit': lambda ax: plots.show_maskgit([dict(tokens=torch.ones(2, 2), confidence=torch.full((2, 2), np.inf), unknown=torch.zeros(2, 2))] * 3, 9, ax, [WIDE] * 3),
+    'show_steps': lambda ax: plots.show_steps([WIDE] * 10, ax),
 }
 
 def test_every_public_plot_is_listed_here():
-    public = [name for module in (plots, plots_editors) for name in module.__all__]
+    public = plots.__all__
     assert set(CALLS) == {name for name in public if name.startswith('show_')} and len(public) == len(set(public))
 
 @pytest.mark.parametrize('name', CALLS)
@@ -111,11 +111,11 @@ def test_the_edited_box_is_drawn_on_both_pictures(ax):
     assert second[0] == pytest.approx(left + (right - left) * .25) and second[2] == pytest.approx(left + (right - left) * .75)
 
 def test_unknown_tokens_are_white_and_equal_tokens_look_equal(ax):
-    plots_editors.show_grid(torch.tensor([[3, 8, 3], [9, 9, 1]]), 'tokens', ax, mask_token_id=8)
+    plots.show_grid(torch.tensor([[3, 8, 3], [9, 9, 1]]), 'tokens', ax, mask_token_id=8)
     a, hole, same, other = (pixel_at(ax, x, y) for x, y in ((.2, .2), (1.2, .2), (2.2, .2), (.2, 1.2)))
     assert a == same != other and hole == (255, 255, 255)
 
 def test_known_cells_have_no_confidence(ax):
-    plots_editors.show_grid(torch.tensor([[np.inf, -3.], [-1., np.inf]]), 'confidence', ax)
+    plots.show_grid(torch.tensor([[np.inf, -3.], [-1., np.inf]]), 'confidence', ax)
     known, low, high = pixel_at(ax, .5, .5), pixel_at(ax, 1.5, .5), pixel_at(ax, .5, 1.5)
     assert len(set(known)) == 1 and sum(low) < sum(high)

@@ -4,7 +4,7 @@ import torch
 
 from regionedit.pocket.compose import (WINDOW, Composer, cut_boxes, hole_masks, over, place_layers,
                                        shared)
-from regionedit.pocket.sprites import CONCEPTS, HAND
+from regionedit.pocket.scenes import CONCEPTS, HAND
 
 @pytest.fixture(scope='module')
 def world(): return Composer(0, concepts=CONCEPTS[:8], places=1)

@@ -7,8 +7,9 @@ import pytest
 
 from regionedit.pocket import CONCEPTS, STYLES, draw_scene
 from regionedit.pocket.backgrounds import BACKGROUNDS
-from regionedit.pocket.scenes import SEEDS, Layout, Object, article, caption, overlaps, relation, render, sample_layout, split_of, where
-from regionedit.pocket.sprites import COLOURS, HELD_OUT, HELD_OUT_STYLE, SYNONYMS, drawn_in, sprite
+from regionedit.pocket.scenes import (COLOURS, HELD_OUT, HELD_OUT_STYLE, SEEDS, SYNONYMS, Layout,
+                                      Object, article, caption, drawn_in, overlaps, relation,
+                                      render, sample_layout, split_of, sprite, where)
 
 LAYOUTS = [(sample_layout(rng, n), rng) for n in (1, 2, 3) for rng in map(np.random.default_rng, range(150))]
 

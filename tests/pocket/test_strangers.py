@@ -2,10 +2,9 @@
 import numpy as np
 import pytest
 
-from regionedit.pocket.scenes import article
-from regionedit.pocket.sprites import CONCEPTS, HELD_OUT, HELD_OUT_STYLE, STYLES
-from regionedit.pocket import strangers as module
-from regionedit.pocket.strangers import COUNT, SIZES, stranger, strangers
+from regionedit.pocket.scenes import CONCEPTS, HELD_OUT, HELD_OUT_STYLE, STYLES, article
+from regionedit.pocket import vocabulary as module
+from regionedit.pocket.vocabulary import COUNT, SIZES, stranger, strangers
 
 @pytest.fixture(scope='module')
 def everyone(): return strangers()

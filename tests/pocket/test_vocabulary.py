@@ -5,9 +5,9 @@ from PIL import Image
 import pytest
 import torch
 
-from regionedit.models.known import Known
+from regionedit.models.pretrained import Known
 from regionedit.pocket import vocabulary
-from regionedit.pocket.sprites import CONCEPTS, SYNONYMS
+from regionedit.pocket.scenes import CONCEPTS, SYNONYMS
 from regionedit.pocket.vocabulary import (cut_squares, dead_leaves, drawn_squares, fit_detector, found,
                                           learned_words, nearest_things, with_threshold)
 
