@@ -39,7 +39,7 @@ from .sprites import CELL, CONCEPTS, STYLES, sprite
 from .training import Recipe, half_precision
 from ..models.bundled import weights_folder
 from ..method.regions import fit_boxes, proposal_sizes, propose, propose_for, roi_features
-from ..method.table import EditTable, distinct, fill_table, table_of, measure, seen_in
+from ..method.table import EditTable, distinct, fill_table, table_of, measure, seen_in, weights_of
 
 # %% ../../nbs/api/pocket/13_rgn.ipynb #65ab690e
 HELD_OUT = CONCEPTS[5::12]                  # neither shown nor asked for in training
@@ -183,7 +183,7 @@ class RgnRecipe(Recipe):
         seeds = list(SEEDS['train'][:self.scenes])
         self.tables = prepare(Path(self.root)/self.name/'fitted.safetensors', seeds, vit, clip)
         self.prompts, self.sources = word_features(clip, seeds, self.tables['wanted'].tolist(), self.wordings)
-        return TextRegionNetwork(self.tables['vit'].shape[-1], self.tables['clip'].shape[-1], moves=True)
+        return TextRegionNetwork(self.tables['vit'].shape[-1], self.tables['clip'].shape[-1], moves=True, eyes=weights_of(vit, clip.model))
 
     def batch(self, seeds):
         "What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch says it in other words."
