@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .baselines import Remembering
 from .intervals import bootstrap, bootstrap_means
 from .metrics import outside, psnr, replaced
 from .rows import Case, FIRST, draw_case, on_named, refuse_others, settings_of
@@ -179,6 +180,7 @@ def edit_books():
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     models = RegionEditor.from_pretrained(args.preset)
+    models.clip = Remembering(models.clip)
     books = make_books(models, load_recogniser(), args.out, args.scenes)
     print(json.dumps(dict(cases=len(books), edits=sum(len(b['boxes']) for b in books.values()))))
 
