@@ -235,10 +235,9 @@ def front_table(folder: Path) -> str:       # Markdown
         for part, objects, column, said in FRONT if part in parts]
     if not lines: return NOT_YET
     text = lined(['', *BESIDE.values()], lines)
-    for part, of in parts_less({p: v for p, v in parts.items() if p == 'pocket-strangers'}).items():
-        if best := of.get('best of constant-*'):
-            text += ('\n\nAmong strangers ours replaces, against the constant box that turned out '
-                     f'best of seven there, {verdict(best)}.')
+    best = parts_less(parts).get('pocket-strangers', {}).get('best of constant-*')
+    if best: text += ('\n\nAmong strangers ours replaces, against the constant box that turned out '
+                      f'best of seven there, {verdict(best)}.')
     return text
 
 def front_sight(file: Path) -> str:         # Markdown
