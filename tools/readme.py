@@ -3,7 +3,19 @@ import json, re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MARK = '# README: '     # in a code cell: what stands in the README in its place
+DATA = ROOT/'nbs'/'results'/'data'
+MARK = '# README: '     # in a code cell: what stands in the README in its place; `= name`: a figure
+
+def figure(name: str) -> str:
+    "Figures that are read from the files of tools/results.py, as the front page reads them."
+    from regionedit.bench.report import front_sight, front_table
+    return dict(front_table=lambda: front_table(DATA),
+                front_sight=lambda: front_sight(DATA/'measures.jsonl'))[name]()
+
+def said(line: str) -> str:
+    "What a marked line stands for."
+    text = line.removeprefix(MARK)
+    return figure(text.removeprefix('= ')) if text.startswith('= ') else text
 
 def readme(notebook: dict) -> str:
     "The front page with links for GitHub; for code stands what its line `# README:` says."
@@ -11,7 +23,7 @@ def readme(notebook: dict) -> str:
     for cell in notebook['cells']:
         text = ''.join(cell['source'])
         if cell['cell_type'] == 'code':
-            parts += [s.removeprefix(MARK) for s in text.splitlines() if s.startswith(MARK)]
+            parts += [said(s) for s in text.splitlines() if s.startswith(MARK)]
         else: parts.append(re.sub(r'\]\((?![a-z]+:|#)([^)]+\.ipynb[^)]*)\)', r'](nbs/\1)', text))
     parts[0] = parts[0].splitlines()[0]
     return '\n\n'.join(parts) + '\n'

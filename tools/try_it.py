@@ -15,13 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT, SCENES, PAINTERS = ROOT/'nbs'/'try', 12, ('pocket', 'pocket-maskgit')
+FIRST = 500_000         # of the scenes that nothing else looks at
 OTHERS = ('rloo', 'gumbel')     # estimators beside the default, for the view of learning
 
 def scene(n: int) -> tuple:
     "Scene n of the page: the drawn scene, the phrase for its first thing, two prompts."
     from regionedit.pocket.judge import another
     from regionedit.pocket.scenes import SEEDS, article, draw_scene
-    seed = SEEDS['bench'][n]
+    seed = SEEDS['bench'][FIRST + n]
     drawn = draw_scene(seed, num_objects=1 + n % 2)
     name, wanted = drawn.objects[0].name, []
     for turn in range(99):

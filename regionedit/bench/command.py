@@ -28,10 +28,13 @@ def add_bench_command(
         'is known. Stop it whenever you like and go on with --resume.')
     option(bench, 'preset', action='append', help='models: a name or a folder; several with '
         'commas, or given several times (default: the bundled ones)')
+    option(bench, 'world', default='known', help='which scenes: known, unseen, clutter or '
+        'strangers, see the page Rows (default: known)')
     option(bench, 'scenes', type=int, default=SCENES, help=f'number of scenes (default: {SCENES})')
     option(bench, 'seeds', type=int, default=SEEDS_EACH, help='seeds of the noise for each scene '
         f'(default: {SEEDS_EACH})')
-    option(bench, 'methods', help='names with commas (default: all; with --data: ours)')
+    option(bench, 'methods', help='names with commas; main: those of the page '
+        'Benchmark (default: all; with --data: ours)')
     option(bench, 'data', type=Path, metavar='FOLDER', help='pictures of your own instead of '
         'scenes: a folder in PIE-Bench\'s layout, or with a CSV (image, source, prompt, box)')
     option(bench, 'budget', help='with --data: full, or the work for a picture in full edits '
@@ -39,8 +42,8 @@ def add_bench_command(
     option(bench, 'out', default='regionedit-bench', type=Path,
         help='folder for bench.csv and report.json (default: regionedit-bench)')
     add_engine_options(bench, option)
-    option(bench, 'resume', action='store_true', help='keep the rows that bench.csv has; without '
-        'it the benchmark starts anew')
+    option(bench, 'resume', action='store_true', help='keep the rows that bench.csv has, if the '
+        'same models and code made them; without it the benchmark starts anew')
     option(bench, 'json', action='store_true', help='print the report as one line of JSON and '
         'nothing else')
 
@@ -64,9 +67,14 @@ def check_options(args) -> list:        # names of methods, or None for all
         raise ValueError(f'expected --budget to be a whole number or full, got {args.budget}')
     if args.budget and not args.data:
         raise ValueError('expected --data FOLDER with --budget, got none; leave --budget out')
+    from regionedit.bench.baselines import MAIN, METHODS
+    from regionedit.bench.rows import WORLDS, scenes_of
+    if args.world not in WORLDS:
+        raise ValueError(f'expected --world out of {", ".join(WORLDS)}, got {args.world}')
+    scenes_of(args.world, args.scenes)
     if args.methods is None: return None
-    from regionedit.bench.baselines import METHODS
-    names = list(dict.fromkeys(n for n in args.methods.split(',') if n))
+    asked = args.methods.split(',')
+    names = list(dict.fromkeys(n for a in asked for n in (MAIN if a == 'main' else [a]) if n))
     unknown = [n for n in names if n not in METHODS]
     if unknown or not names:
         raise ValueError(f'expected --methods out of {", ".join(METHODS)}, got '
@@ -90,6 +98,7 @@ def run_bench(
     scenes: int = SCENES, seeds: int = SEEDS_EACH,
     *,
     names: list = None,         # methods; None: all that a preset can run
+    world: str = 'known',       # of `WORLDS`
     resume: bool = False, progress: bool = True,
     workers: int = None, scheduler: str = None,     # see `open_engine`
 ) -> dict:                      # the report; it also lies in `out`
@@ -101,7 +110,8 @@ def run_bench(
         if not resume: path.unlink(missing_ok=True)
         for preset in presets:
             models = keep(partial(load_judged, preset))
-            run_rows(models, path, scenes, seeds, names, engine=engine, progress=progress)
+            run_rows(models, path, scenes, seeds, names, world=world, engine=engine,
+                progress=progress)
         found = report(read_rows(path), time.perf_counter() - start)
         write_whole(path.with_name('report.json'), json.dumps(found, indent=1) + '\n')
     return found
@@ -148,8 +158,8 @@ def command_bench(args) -> int:
     names = check_options(args)
     if args.data: return command_folder(args, names)
     found = run_bench(chosen_presets(args.preset), args.out, args.scenes, args.seeds, names=names,
-                      resume=args.resume, progress=not args.json, workers=args.workers,
-                      scheduler=args.scheduler)
+                      world=args.world, resume=args.resume, progress=not args.json,
+                      workers=args.workers, scheduler=args.scheduler)
     if args.json: print(json.dumps(found)); return 0
     from regionedit.bench.report import SURE, goals_markdown, markdown
     print(markdown(found), markdown(found, SURE, interval=True), goals_markdown(found),

@@ -23,7 +23,7 @@ from .baselines import BenchTask, METHODS
 from .metrics import (bootstrap, PIE, clip_scores, decode_mask, find_lpips,
                                       mask_box, pie_measures, placed, preserved)
 from .report import finite
-from .rows import read_rows, settings_of, write_rows
+from .rows import read_rows, refuse_others, settings_of, write_rows
 from ..method.core import ModelNotAvailable, Note, check_box, check_file, open_image, shown
 from ..method.edits import box_mask
 
@@ -214,12 +214,13 @@ def run_data(
     options: Optional[dict] = None, seed: int = 0,      # fields of `Config`; of the noise
     engine: tuple = (Here(), 1), progress: bool = False,
 ) -> tuple:                     # rows, failures (id -> sentence), what judges
-    "Make the rows that out/data.csv does not have. Raises `OSError` if an engine ends."
+    "Make the rows that out/data.csv does not have. Raises `ValueError` or `OSError`."
     path, options, failed = out/'data.csv', options or {}, {}
     preset, settings, judges = engine[0].submit(about_data, models, options).result()
     settings = f'{settings}-{seed}'
-    kept = [r for r in read_rows(path, COLUMNS, KINDS)
-            if r['preset'] != preset or r['settings'] == settings]
+    kept = read_rows(path, COLUMNS, KINDS)
+    others = [r for r in kept if r['preset'] == preset and r['settings'] != settings]
+    refuse_others(path, len(others), len(kept))
     write_rows(path, kept, columns=COLUMNS)
     done = {(r['id'], r['method']) for r in kept if r['preset'] == preset}
     todo = [(i, [n for n in names if (i.id, n) not in done]) for i in items]

@@ -6,7 +6,7 @@
 __all__ = ['COVERED', 'PIE', 'outside', 'uncomposited', 'mse', 'psnr', 'ssim', 'lpips', 'features_of', 'feature_distance',
            'structure_distance', 'clip_scores', 'placed', 'preserved', 'replaced', 'seam', 'decode_mask', 'mask_box',
            'keys_of', 'pie_structure', 'find_lpips', 'blacked', 'pie_outside', 'pie_clip', 'pie_measures', 'bootstrap',
-           'bootstrap_means', 'wins', 'paired']
+           'bootstrap_means', 'paired']
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #23395f77
 import math
@@ -293,20 +293,6 @@ def _ends(columns, figure: Callable, draws: int, level: float, seed: int) -> tup
     if columns.shape[-1] == 1: return (figure(*columns, axis=-1),) * 2
     return stats.bootstrap(columns, figure, n_resamples=draws, confidence_level=level, axis=-1,
         method='percentile', paired=len(columns) > 1, rng=seed).confidence_interval
-
-# %% ../../nbs/api/bench/00_metrics.ipynb #89cb5382
-def wins(
-    ours: np.ndarray,       # (scenes n) float: n criteria, the first decides, higher is better
-    other: np.ndarray,      # (scenes n) float
-) -> np.ndarray:            # (scenes) 1, 0.5 or 0
-    "Scene by scene, does the first method win? Later criteria break ties."
-    ours, other = np.asarray(ours, float), np.asarray(other, float)
-    if ours.shape != other.shape or ours.ndim != 2:
-        raise ValueError('expected two arrays (scenes, criteria) of one shape, got '
-            f'{ours.shape} and {other.shape}; measure both methods on the same scenes')
-    sign = (ours > other).astype(float) - (ours < other)
-    first = (sign != 0).argmax(1)[:, None]
-    return (np.take_along_axis(sign, first, 1)[:, 0] + 1) / 2
 
 # %% ../../nbs/api/bench/00_metrics.ipynb #5a1f7d07
 def paired(

@@ -54,7 +54,9 @@ class Residual(nn.Module):
         return h + self.two(F.silu(self.one(F.silu(h))))
 
 # %% ../../nbs/api/editors/01_codes.ipynb #5b46787a
-def residuals(width: int, depth: int) -> list: return [Residual(width) for _ in range(depth)]
+def residuals(width: int, depth: int) -> list:
+    "So many `Residual` in a row."
+    return [Residual(width) for _ in range(depth)]
 
 class Encoder(nn.Sequential):
     "Pixels (n 3 H W) to a correction of their linear code (n c H/p W/p)."

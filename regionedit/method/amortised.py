@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Sight', 'clip_in_boxes', 'places', 'sight_of', 'TextRegionNetwork', 'moves_between', 'moved', 'save_network',
-           'load_network', 'check_fits', 'foresee', 'pick_anchors', 'worth_editing', 'foreseen']
+           'load_network', 'check_fits', 'check_eyes', 'foresee', 'pick_anchors', 'worth_editing', 'foreseen']
 
 # %% ../../nbs/api/method/11_amortised.ipynb #3a53849f
 import json
@@ -19,7 +19,7 @@ from .config import Config, Task
 from .core import ModelNotAvailable
 from .learner import Trajectory
 from .regions import roi_features
-from .table import TERMS, EditTable, distinct
+from .table import TERMS, EditTable, distinct, weights_of
 
 # %% ../../nbs/api/method/11_amortised.ipynb #ba84d1bd
 class Sight(NamedTuple):
@@ -75,12 +75,12 @@ def _relative(x: torch.Tensor) -> torch.Tensor:     # (n p c)
 
 class TextRegionNetwork(nn.Module):
     """Reads all boxes of a picture and both texts, and prefers some of them; with `moves` it also
-    says where each should be instead."""
+    says where each should be instead. `eyes`: the ViT and CLIP it learned with (`check_eyes`)."""
     def __init__(self, vit_dim: int, clip_dim: int, width: int = 96, layers: int = 2,
-                 heads: int = 4, moves: bool = False):
+                 heads: int = 4, moves: bool = False, eyes: str = ''):
         super().__init__()
         self.config = dict(vit_dim=vit_dim, clip_dim=clip_dim, width=width, layers=layers,
-                           heads=heads, moves=moves)
+                           heads=heads, moves=moves, eyes=eyes)
         self.vit = nn.Sequential(nn.LayerNorm(vit_dim), nn.Linear(vit_dim, width))
         self.clip = nn.Linear(3 * clip_dim, width)
         self.place = nn.Sequential(nn.Linear(9, width), nn.GELU(), nn.Linear(width, width))
@@ -166,6 +166,15 @@ def check_fits(network: TextRegionNetwork, attention: Attention, text_dim: int):
                      f'trained with (ViT features of {wants[0]}, CLIP features of {wants[1]}), '
                      f'got {has[0]} and {has[1]}; use a pocket preset, or estimator="exact" '
                      'with a budget')
+
+def check_eyes(network: TextRegionNetwork, vit, clip):
+    """Raises `ValueError` if the network was trained with a ViT or CLIP of other weights; a network
+    that does not say is believed."""
+    wants, has = network.config['eyes'], weights_of(vit, getattr(clip, 'model', None))
+    if wants in ('', has): return
+    raise ValueError('expected for estimator="amortised" the ViT and CLIP that the region network '
+                     f'was trained with (weights {wants}), got others ({has}); train one for '
+                     'these with regionedit train rgn, or use estimator="exact" with a budget')
 
 @torch.no_grad()
 def foresee(

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from PIL import Image
 import torch
 
-from .amortised import (TextRegionNetwork, foresee, foreseen, load_network,
+from .amortised import (TextRegionNetwork, check_eyes, foresee, foreseen, load_network,
                                          worth_editing)
 from .attention import attend
 from .budget import afford, fill_within, paint_chosen
@@ -315,12 +315,13 @@ def _learn(clip, task: Task, features: torch.Tensor, table):        # a `Traject
 @patch
 def region_network(self: RegionEditor) -> TextRegionNetwork:
     """The trained region network, read when it is first asked for. Raises `ValueError` where there
-    is none."""
+    is none, or one that was trained with a ViT or CLIP of other weights."""
     if self.rgn is None:
         raise ValueError('expected a region network for estimator="amortised", this editor was '
                          'given none; give RegionEditor rgn=FOLDER, '
                          'or use RegionEditor.from_pretrained')
     if isinstance(self.rgn, (str, Path)): self.rgn = load_network(self.rgn)
+    check_eyes(self.rgn, self.vit, self.clip)
     return self.rgn
 
 # %% ../../nbs/api/method/12_editor.ipynb #dc0b056b

@@ -7,6 +7,7 @@ __all__ = ['UNSEEN', 'centre_map', 'anchor_table', 'end_to_end', 'zero_shot_tabl
 
 # %% ../../nbs/api/pocket/11_measure.ipynb #3136a2bb
 import argparse, json
+from pathlib import Path
 from typing import Iterable
 
 import numpy as np
@@ -96,14 +97,18 @@ def measures(
         method=lambda: end_to_end(editor, bench[50_000:50_000 + count]))
 
 def print_measures(argv: list = None):
-    "Print every figure, one JSON line each; benchmark seeds, never trained on."
+    "Print every figure, one JSON line each, and keep it; benchmark seeds, never trained on."
     parser = argparse.ArgumentParser(description=print_measures.__doc__)
     parser.add_argument('--scenes', type=int, default=100,
                         help='prompts end to end (default: 100)')
     parser.add_argument('--only', nargs='*', help='names of measures (default: all)')
-    args = parser.parse_args(argv)
+    parser.add_argument('--out', type=Path, help='a file for the lines, begun anew')
+    args, lines = parser.parse_args(argv), []
     for name, measure in measures(args.scenes).items():
-        if not args.only or name in args.only: print(json.dumps({name: measure()}), flush=True)
+        if args.only and name not in args.only: continue
+        lines.append(json.dumps({name: measure()}))
+        print(lines[-1], flush=True)
+        if args.out: args.out.write_text('\n'.join(lines) + '\n', encoding='utf8')
 
 # %% ../../nbs/api/pocket/11_measure.ipynb #00335619
 if __name__ == '__main__' and '__file__' in globals(): print_measures()

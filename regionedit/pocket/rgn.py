@@ -34,7 +34,8 @@ from ..method.learner import standardise
 from ..method.losses import clip_loss, direction_loss, structure_loss
 from ..method.regions import (choose_anchors, fit_boxes, proposal_sizes, propose,
                                        propose_for, roi_features)
-from ..method.table import EditTable, distinct, fill_table, measure, seen_in, table_of
+from ..method.table import (EditTable, distinct, fill_table, measure, seen_in, table_of,
+                                     weights_of)
 from ..models.bundled import weights_folder
 from ..models.pretrained import RegionEditor, load_clip, load_vit
 from .clip import encode_texts
@@ -219,7 +220,8 @@ class RgnRecipe(Recipe):
         seeds = list(SEEDS['train'][:self.scenes])
         self.tables = t = prepare(Path(self.root)/self.name/'fitted.safetensors', seeds, vit, clip)
         self.prompts, self.sources = word_features(clip, seeds, t['wanted'].tolist(), self.wordings)
-        return TextRegionNetwork(t['vit'].shape[-1], t['clip'].shape[-1], moves=True)
+        return TextRegionNetwork(t['vit'].shape[-1], t['clip'].shape[-1], moves=True,
+                                 eyes=weights_of(vit, clip.model))
 
     def batch(self, seeds):
         """What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch

@@ -216,8 +216,9 @@ def test_it_goes_on_where_it_was(folder, tmp_path):
     run(folder, out, names=('ours', 'whole'))
     assert sum(MADE) == 3       # one edit of the whole picture each
     MADE.clear()
-    run(folder, out, seed=1)    # another noise: other rows
-    assert MADE
+    before = (out/'data.csv').read_bytes()
+    with pytest.raises(ValueError, match='got 6 of 6 rows of others'): run(folder, out, seed=1)     # another noise
+    assert not MADE and (out/'data.csv').read_bytes() == before
 
 def test_a_table_with_and_without_boxes(table, tmp_path):
     rows, failed, _ = run(table, tmp_path/'out')

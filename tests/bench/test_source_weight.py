@@ -129,7 +129,7 @@ def test_saved_and_loaded(vit, monkeypatch, tmp_path):
 # the benchmark
 
 def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():
-    models, task = SimpleNamespace(clip=ColourClip(), editor=Blue()), BenchTask(two_things(), 'blue', 'red', ON_RED)
+    models, task = SimpleNamespace(clip=ColourClip(), editor=Blue(), cache=EditCache()), BenchTask(two_things(), 'blue', 'red', ON_RED)
     found = {(w, names): best_of(models, task, torch.tensor(list(names)), Config(source_weight=w))[:2]
              for w in (0., 4.) for names in ((ON_GREEN, ON_RED), (ON_GREEN,), (ON_RED,))}
     for w, winner, other in ((0., ON_GREEN, ON_RED), (4., ON_RED, ON_GREEN)):
@@ -195,10 +195,10 @@ def test_a_rule_is_brute_force(ranking, loss, page):
         won.append(max(best, key=lambda f: f['score'] + ranking * (f['tight'] + f['gone'])))
     rule = dict(kinds=('tight', 'gone'), ranking=ranking, loss=loss)
     assert [page.winner(t, **rule).tolist() for t in tables] == [pytest.approx(list(f.values())) for f in won]
-    assert page.judged(list(tables), **rule)['iou_at_least_30'][0] == pytest.approx(np.mean([f['iou'] >= .3 for f in won]))
+    assert page.judged(list(tables), **rule)['replaced'][0] == pytest.approx(np.mean([f['replaced'] for f in won]))
 
 def test_tables_are_read_by_editor_and_number_of_objects(tmp_path, page):
     from safetensors.torch import save_file
-    save_file({'pocket.1.5': torch.ones(2, 3, 9), 'pocket.1.7': torch.zeros(2, 3, 9), 'oracle.2.5': torch.ones(1, 3, 9)}, tmp_path/'a.safetensors')
+    save_file({'pocket.1.5': torch.ones(2, 3, 10), 'pocket.1.7': torch.zeros(2, 3, 10), 'oracle.2.5': torch.ones(1, 3, 10)}, tmp_path/'a.safetensors')
     found = page.read_tables(tmp_path/'a.safetensors')
     assert {k: len(v) for k, v in found.items()} == {('pocket', 1): 2, ('oracle', 2): 1} and found['pocket', 1][1].sum() == 0 and page.read_tables(tmp_path/'none') == {}
