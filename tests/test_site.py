@@ -194,6 +194,8 @@ def test_a_page_that_offers_too_little(tmp_path):
     assert len(lost) == 48
     for fault in lost: written(tmp_path/'try'/fault.split()[1], '{}')
     assert site_check.try_it(tmp_path) == []
+    written(tmp_path/'try'/'03-1-pocket.json', ' ' * 600_001)
+    assert 'weighs 600001 bytes' in site_check.try_it(tmp_path)[0]
     written(tmp_path/'try'/'menu.json', json.dumps(menu(12, prompts=['p'])))
     assert 'expected 12 with' in site_check.try_it(tmp_path)[0]
 

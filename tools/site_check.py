@@ -215,7 +215,8 @@ def searchable(pages: list, docs: Path) -> list:
     return [f'{p.name}: the search does not know it' for p in pages if p.name not in found]
 
 def try_it(docs: Path) -> list:
-    'The page "Try it" offers enough, and what it offers is there.'
+    'The page "Try it" offers enough, and what it offers is there and not too heavy.'
+    from regionedit.explorer.bundle import MOST
     menu = docs/'try'/'menu.json'
     scenes = json.loads(read(menu)) if menu.exists() else []
     if len(scenes) < 12 or any(len(s[k]) < 2 for s in scenes for k in ('prompts', 'painters')):
@@ -223,8 +224,12 @@ def try_it(docs: Path) -> list:
                 'run python tools/try_it.py']
     names = [f'{n:02}-{p}-{painter}.json' for n, s in enumerate(scenes)
              for p in range(len(s['prompts'])) for painter in s['painters']]
-    return [f'try_it.html: {n} is missing; run python tools/try_it.py' for n in names
-            if not (docs/'try'/n).exists()]
+    files = {n: docs/'try'/n for n in names}
+    lost = [f'try_it.html: {n} is missing; run python tools/try_it.py' for n, file in files.items()
+            if not file.exists()]
+    return lost + [f'try_it.html: {n} weighs {file.stat().st_size} bytes, expected at most {MOST}; '
+                   'see GLANCE of regionedit.explorer.bundle' for n, file in files.items()
+                   if file.exists() and file.stat().st_size > MOST]
 
 # ---- solutions
 

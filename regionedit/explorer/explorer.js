@@ -96,22 +96,6 @@ export function winnerMap(t, w, how, alphas, betas) {   // anchor that wins, row
   return out;
 }
 
-export function flips(t2i, i2i) {   // ratios alpha / beta at which the winner changes, ascending
-  const first = (i, j) => i2i[j] - i2i[i] || t2i[j] - t2i[i] || i - j;
-  let now = Array.from(t2i, (_, i) => i).sort(first)[0];
-  for (const found = [];;) {
-    let best = null;
-    for (let j = 0; j < t2i.length; j++) if (t2i[j] > t2i[now]) {
-      const ratio = (i2i[now] - i2i[j]) / (t2i[j] - t2i[now]);
-      if (!best || ratio < best.ratio || (ratio === best.ratio && t2i[j] > t2i[best.above]))
-        best = { ratio, below: now, above: j };
-    }
-    if (!best) return found;
-    found.push(best);
-    now = best.above;
-  }
-}
-
 // Along one weight, losses and scores are straight lines. Walk from crossing to crossing: where
 // an anchor's lowest loss changes, its candidate does; between, the top of the score lines.
 export function nextChange(t, w, how, name, sign, end) {    // {value, k, m}, or null
@@ -500,7 +484,7 @@ class Explorer extends Page {
     let image = this.pictures.get(key);
     if (!image) {
       image = new Image();
-      image.onload = () => { this.composed.clear(); this.draw(); };
+      image.onload = () => this.draw();
       image.src = url;
       this.pictures.set(key, image);
     }
@@ -530,6 +514,19 @@ class Explorer extends Page {
       this.composed.set(key, made);
     }
     return this.composed.get(key);
+  }
+
+  values() {                            // of `tableValues`, with the ends of each; once for a set of weights
+    const { t, s } = this;
+    if (this.known?.of !== s.w || this.known.t !== t) {
+      const all = tableValues(t, s.w), ends = {};
+      for (const [name, v] of Object.entries(all)) {
+        const finite = [...v].filter(Number.isFinite);
+        ends[name] = { low: Math.min(...finite), high: Math.max(...finite), top: best(v, name) };
+      }
+      this.known = { of: s.w, t, all, ends };
+    }
+    return this.known;
   }
 
   whole(k, m) {                         // all that the editor made, the window around the box
@@ -612,10 +609,10 @@ class Explorer extends Page {
     for (const [i, v] of this.views.entries())
       v.panel = h('section', { role: 'tabpanel', id: `${id}-p-${v.name}`,
         'aria-labelledby': this.tabs.children[i].id }, v.content);
-    const notes = b.words.notes.map(n => h('p', { class: 'rex-note' }, n)), alone = b.kind === 'attention';
+    const alone = b.kind === 'attention';
     this.root = h('div', { class: 'rex', role: 'group', 'aria-label': alone ? 'Where a network looks'
       : `An edit: ${b.source} becomes ${b.prompt}` },
-    notes,
+    this.notes(),
     alone ? null : h('p', { class: 'rex-title' }, h('b', {}, b.source), ' → ', h('b', {}, b.prompt), this.choice()),
     h('p', { class: 'rex-try' }, alone ? 'Point at the picture; a click on a patch puts an anchor there, or takes it away.'
       : 'Drag the line over the picture: before on its left, after on its right. Then choose another candidate below it, or a view.'),
@@ -679,12 +676,12 @@ class Explorer extends Page {
 
   drawNow() {
     const { s } = this;
-    this.root.dataset.theme = themeOf(this.root);
-    const style = getComputedStyle(this.root);
-    this.ink = style.getPropertyValue('--rex-ink').trim();
-    this.soft = style.getPropertyValue('--rex-soft').trim();
-    this.line = style.getPropertyValue('--rex-line').trim();
-    this.back = style.getPropertyValue('--rex-back').trim();
+    const theme = themeOf(this.root);
+    if (this.root.dataset.theme !== theme || !this.ink) {   // a page that is not shown yet has no colours
+      this.root.dataset.theme = theme;
+      const style = getComputedStyle(this.root);
+      for (const name of ['ink', 'soft', 'line']) this[name] = style.getPropertyValue(`--rex-${name}`).trim();
+    }
     for (const [i, v] of this.views.entries()) {
       const on = v.name === s.view, tab = this.tabs.children[i];
       v.panel.hidden = !on;
@@ -947,7 +944,8 @@ class Explorer extends Page {
       const rows = [['score', num(scoreAt(t, s.w, i))], ['text similarity', num(t.t2i[i])],
         ['source similarity', num(t.i2i[i])], ...(t.src ? [['source in the box', num(t.src[i])]] : []),
         ...TERMS.map(n => [`loss ${n}`, num(t.terms[n][i])])];
-      body.replaceChildren(...rows.map(([n, v]) => h('tr', {}, h('th', { scope: 'row' }, n), h('td', {}, v))));
+      if (body.children.length !== rows.length) body.replaceChildren(...rows.map(() => h('tr', {}, h('th', { scope: 'row' }), h('td', {}))));
+      rows.forEach((row, r) => row.forEach((text, c) => { body.children[r].children[c].textContent = text; }));
       const total = b.seconds.total, all = t.k * t.m;
       more.textContent = `${t.k} anchors x ${t.m} proposals = ${all} boxes, ${b.num_edits} different edits`
         + (total ? `, ${total.toFixed(1)} s.` : '.') + ` Models: ${b.preset}. Seed: ${b.seed}.`;
@@ -959,7 +957,7 @@ class Explorer extends Page {
 
   // ---- attention
 
-  attentionMap() {
+  attentionMap(head = this.s.head) {    // of the layer that is chosen; -1: mean of the heads
     const { attention } = this.b, { s } = this;
     if (!this.mean) {
       this.mean = unpack(attention.mean);
@@ -967,8 +965,8 @@ class Explorer extends Page {
     }
     if (!this.layers || s.layer < 0) return this.mean;
     const [, heads, gh, gw] = attention.layers.shape, n = gh * gw;
-    const from = (s.layer * heads + Math.max(s.head, 0)) * n;
-    if (s.head >= 0) return this.layers.subarray(from, from + n);
+    const from = (s.layer * heads + Math.max(head, 0)) * n;
+    if (head >= 0) return this.layers.subarray(from, from + n);
     const out = new Float32Array(n);
     for (let j = 0; j < heads; j++) for (let i = 0; i < n; i++) out[i] += this.layers[from + j * n + i] / heads;
     return out;
@@ -1041,17 +1039,15 @@ class Explorer extends Page {
   }
 
   drawHeads(canvas, gh, gw) {
-    const n = this.b.attention.layers.shape[1], now = this.s.head;
+    const n = this.b.attention.layers.shape[1];
     this.headColumns = n;
     const { ctx, width } = surface(canvas, wide => wide / n * gh / gw + 16), size = width / n;
     for (let j = 0; j < n; j++) {
-      this.s.head = j;
-      const share = scaled(this.attentionMap(), this.s.scale), wide = size - 4;
+      const share = scaled(this.attentionMap(j), this.s.scale), wide = size - 4;
       tiles(ctx, Array.from(share, v => [...ramp('inferno', v), 255]), gw, j * size, 0, wide, wide * gh / gw);
       ctx.fillStyle = this.ink; ctx.textAlign = 'left'; ctx.textBaseline = 'top';
       ctx.fillText(size < 50 ? String(j) : `head ${j}`, j * size, (size - 4) * gh / gw + 3);
     }
-    this.s.head = now;
     canvas.setAttribute('aria-label', `The ${n} heads of layer ${this.s.layer + 1}; choose one in the list above`);
   }
 
@@ -1059,7 +1055,7 @@ class Explorer extends Page {
 
   regionsView() {
     const map = h('canvas', { class: 'rex-map', tabindex: 0, role: 'application' });
-    const term = this.option('colour by', 'term', () => Object.keys(tableValues(this.t, this.s.w)).map(n => [n, n]));
+    const term = this.option('colour by', 'term', () => Object.keys(this.values().all).map(n => [n, n]));
     const bars = h('table', { class: 'rex-table rex-bars' });
     const shown = this.b.edits.some(e => e.crop) ? this.option('edit', 'whole', () => [[false, 'in the picture'], [true, 'as the editor made it']]) : null;
     const geometry = () => { const left = 26, top = 18; return { left, top, cell: (map.clientWidth - left) / this.t.m, high: this.mapRow }; };
@@ -1075,9 +1071,9 @@ class Explorer extends Page {
     });
     const draw = () => {
       term.refresh(); shown?.refresh();
-      const values = tableValues(this.t, this.s.w);
-      this.drawMap(map, values[this.s.term], this.s.term);
-      this.drawBars(bars, values);
+      this.drawMap(map, this.s.term);
+      this.drawBars(bars);
+      this.fetchAround();
     };
     return { name: 'regions', title: 'Regions', draw, content: [
       h('p', { class: 'rex-ask' }, 'Which box, and what would the others have given?'),
@@ -1092,18 +1088,44 @@ class Explorer extends Page {
     return [Math.floor(at / this.t.m), at % this.t.m];
   }
 
-  drawMap(canvas, values, name) {
-    const { t, s } = this, left = 26, top = 18;
+  fetchAround() {                       // the next step of the arrow keys finds its picture there
+    const { t, s } = this;
+    for (const [k, m] of [[s.k, s.m - 1], [s.k, s.m + 1], [s.k - 1, s.m], [s.k + 1, s.m]])
+      if (k >= 0 && k < t.k && m >= 0 && m < t.m) this.edited(k, m);
+  }
+
+  drawMap(canvas, name) {               // the cells are kept; a step only moves the frame
+    const { t, s } = this, left = 26, top = 18, values = this.values().all[name];
     this.mapRow = t.k > 40 ? 10 : t.k > 16 ? 18 : 27;
     const { ctx, width } = surface(canvas, top + this.mapRow * t.k + 2), cell = (width - left) / t.m, high = this.mapRow;
-    const known = [...values].filter(Number.isFinite), low = Math.min(...known), span = Math.max(...known) - low || 1;
+    const mark = [name, canvas.width, canvas.height, this.root.dataset.theme].join();
+    if (this.cells?.of !== values || this.cells.mark !== mark) {
+      const kept = Object.assign(document.createElement('canvas'), { width: canvas.width, height: canvas.height });
+      const inner = kept.getContext('2d');
+      inner.setTransform(ctx.getTransform());
+      inner.font = ctx.font;
+      this.drawCells(inner, name, left, top, cell);
+      this.cells = { of: values, mark, kept };
+    }
+    ctx.save();
+    ctx.setTransform(1, 0, 0, 1, 0, 0);
+    ctx.drawImage(this.cells.kept, 0, 0);
+    ctx.restore();
+    const x = left + s.m * cell, y = top + s.k * high;
+    ctx.strokeStyle = '#fff'; ctx.lineWidth = 4; ctx.strokeRect(x + .5, y + .5, cell - 2, high - 2);
+    ctx.strokeStyle = '#000'; ctx.lineWidth = 2; ctx.strokeRect(x + .5, y + .5, cell - 2, high - 2);
+    canvas.setAttribute('aria-label', `Map of ${t.k} anchors and ${t.m} proposals by ${name}. Anchor ${s.k}, proposal ${s.m}: ${num(values[s.k * t.m + s.m])}. Arrow keys walk.`);
+  }
+
+  drawCells(ctx, name, left, top, cell) {       // the map without its frame, in CSS pixels
+    const { t } = this, { all, ends } = this.values(), high = this.mapRow, { low } = ends[name], span = ends[name].high - low || 1;
     ctx.textBaseline = 'middle'; ctx.textAlign = 'center';
     ctx.fillStyle = this.ink;
     for (let m = 0; m < t.m; m += cell < 16 ? 5 : 1) ctx.fillText(String(m), left + (m + .5) * cell, 9);
     for (let k = 0; k < t.k; k++) {
       if (high > 11 || k % 4 === 0) { ctx.fillStyle = this.ink; ctx.fillText(String(k), 12, top + (k + .5) * high); }
       for (let m = 0; m < t.m; m++) {
-        const v = values[k * t.m + m], x = left + m * cell, y = top + k * high;
+        const v = all[name][k * t.m + m], x = left + m * cell, y = top + k * high;
         const share = HIGHER.includes(name) ? (v - low) / span : 1 - (v - low) / span;
         const colour = Number.isFinite(v) ? ramp('cividis', share) : [140, 140, 140];
         ctx.fillStyle = `rgb(${colour.join(',')})`;
@@ -1113,24 +1135,25 @@ class Explorer extends Page {
         if (t.chosen[k] === m && cell <= 54 && cell > 6) ctx.fillRect(x + cell / 2 - 2, y + high - 5, 4, 3);
       }
     }
-    const x = left + s.m * cell, y = top + s.k * high;
-    ctx.strokeStyle = '#fff'; ctx.lineWidth = 4; ctx.strokeRect(x + .5, y + .5, cell - 2, high - 2);
-    ctx.strokeStyle = '#000'; ctx.lineWidth = 2; ctx.strokeRect(x + .5, y + .5, cell - 2, high - 2);
-    canvas.setAttribute('aria-label', `Map of ${t.k} anchors and ${t.m} proposals by ${name}. Anchor ${s.k}, proposal ${s.m}: ${num(values[s.k * t.m + s.m])}. Arrow keys walk.`);
   }
 
-  drawBars(table, values) {
-    const { t, s } = this, i = s.k * t.m + s.m, weight = { clip: s.w.clip, dir: s.w.dir, str: s.w.str };
-    const rows = Object.entries(values).map(([name, v]) => {
-      const known = [...v].filter(Number.isFinite), low = Math.min(0, ...known), high = Math.max(0, ...known), span = high - low || 1;
-      const from = (Math.min(v[i], 0) - low) / span, wide = Math.abs(v[i]) / span, top = best(v, name);
-      return h('tr', {}, h('th', { scope: 'row' }, name + (name in weight ? ` (x ${weight[name]})` : '')),
-        h('td', { class: 'rex-barcell' }, h('span', { class: 'rex-bar', style: `left:${100 * from || 0}%;width:${100 * wide || 0}%;background:${this.colour(s.k)}` }),
-          h('span', { class: 'rex-tick', style: `left:${100 * (top - low) / span || 0}%`, title: 'best of all' })),
-        h('td', {}, num(v[i])), h('td', {}, num(best(v, name, s.k * t.m, (s.k + 1) * t.m))), h('td', {}, num(top)));
+  drawBars(table) {                     // a row a value; the rows stay, their numbers change
+    const { t, s } = this, i = s.k * t.m + s.m, { all, ends } = this.values(), names = Object.keys(all);
+    if (table.children.length !== names.length + 1) table.replaceChildren(
+      h('tr', {}, ...['', 'line: best of all', 'this box', '', 'best'].map((n, j) => j ? h('th', { scope: 'col' }, n) : h('td', {}))),
+      ...names.map(() => h('tr', {}, h('th', { scope: 'row' }), h('td', { class: 'rex-barcell' }, h('span', { class: 'rex-bar' }),
+        h('span', { class: 'rex-tick', title: 'best of all' })), h('td', {}), h('td', {}), h('td', {}))));
+    const [head, ...rows] = table.children;
+    head.children[3].textContent = `best of anchor ${s.k}`;
+    names.forEach((name, n) => {
+      const v = all[name], [title, bars, here, ofAnchor, ofAll] = rows[n].children, [bar, tick] = bars.children, { top } = ends[name];
+      const low = Math.min(0, ends[name].low), span = Math.max(0, ends[name].high) - low || 1, from = (Math.min(v[i], 0) - low) / span;
+      title.textContent = name + (TERMS.includes(name) ? ` (x ${s.w[name]})` : '');
+      Object.assign(bar.style, { left: `${100 * from || 0}%`, width: `${100 * Math.abs(v[i]) / span || 0}%`, background: this.colour(s.k) });
+      tick.style.left = `${100 * (top - low) / span || 0}%`;
+      here.textContent = num(v[i]); ofAll.textContent = num(top);
+      ofAnchor.textContent = num(best(v, name, s.k * t.m, (s.k + 1) * t.m));
     });
-    const head = h('tr', {}, ...['', 'line: best of all', 'this box', `best of anchor ${s.k}`, 'best'].map(n => n ? h('th', { scope: 'col' }, n) : h('td', {})));
-    table.replaceChildren(head, ...rows);
   }
 
   // ---- learning
@@ -1158,8 +1181,7 @@ class Explorer extends Page {
 
   learningView() {
     const { t } = this, names = Object.keys(t.runs), last = () => Math.max(...names.map(n => t.runs[n].steps)) - 1;
-    const play = h('button', { type: 'button', onclick: () => this.play() }, '▶ play');
-    this.playButton = play;
+    const play = h('button', { type: 'button', onclick: () => this.play() });
     const step = this.slider('step', { max: last, step: 1, read: () => Math.min(this.s.step, last()),
       write: v => { this.stop(); this.set({ step: v }); }, text: v => `${v} of ${last()}` });
     const run = this.option('boxes of', 'run', () => names.map(n => [n, n]));
@@ -1177,6 +1199,7 @@ class Explorer extends Page {
     const upperTitle = h('p', { class: 'rex-sub' }), lowerTitle = h('p', { class: 'rex-sub' }), table = h('table', { class: 'rex-table' });
     const draw = () => {
       [step, run, against, whose, curves, ...again].forEach(c => c.refresh());
+      play.textContent = this.playing ? '❚❚ pause' : '▶ play';
       told.textContent = 'On the picture: solid, what an anchor chooses at this step; dashed, what it chose before.'
         + (this.s.against ? ` Left of the line the boxes of ${this.s.run}, right of it those of ${this.s.against}.` : '');
       const { s } = this, w = weightsOf(this.b.config);
@@ -1259,7 +1282,6 @@ class Explorer extends Page {
     if (this.playing) return this.stop();
     const last = Math.max(...Object.values(this.t.runs).map(r => r.steps)) - 1;
     if (this.s.step >= last) this.set({ step: 0 });
-    this.playButton.textContent = '❚❚ pause';
     this.playing = setInterval(() => {
       if (this.s.step >= last || !this.root.isConnected) return this.stop();
       this.set({ step: this.s.step + 1 });
@@ -1269,7 +1291,7 @@ class Explorer extends Page {
   stop() {
     clearInterval(this.playing);
     this.playing = null;
-    this.playButton.textContent = '▶ play';
+    this.draw();
   }
 
   // ---- ranking
@@ -1423,12 +1445,16 @@ class Explorer extends Page {
 
   wordsView() {
     return { name: 'words', title: 'Diagnosis', draw: () => {}, content: [
-      h('p', { class: 'rex-ask' }, 'Did it succeed, and if not, why?'), ...this.said()] };
+      h('p', { class: 'rex-ask' }, 'Did it succeed, and if not, why?'), ...this.notes(), ...this.said()] };
+  }
+
+  notes() {                             // what these models do not know: to be read first
+    return this.b.words.notes.map(n => h('p', { class: 'rex-note' }, n));
   }
 
   said() {                              // the diagnosis
-    const { words } = this.b, answers = { yes: 'Yes', partly: 'Partly', no: 'No' };
-    return [words.answer ? h('p', { class: `rex-answer rex-${words.answer}` }, answers[words.answer]) : null, h('p', {}, words.verdict),
+    const { words } = this.b, answers = { yes: 'Yes', unsure: 'Not sure', partly: 'Partly', no: 'No' };
+    return [words.answer ? h('p', { class: 'rex-answer' }, answers[words.answer]) : null, h('p', {}, words.verdict),
       words.findings.length ? h('ul', {}, words.findings.map(f => h('li', {}, f.sentence, ' ', h('em', {}, f.remedy)))) : h('p', {}, 'Of the rules that could be asked, none found a fault.')].filter(Boolean);
   }
 

@@ -12,11 +12,11 @@ from typing import Optional
 from PIL import Image
 import torch
 
-from ..editors.diffusion import decode
+from ..editors.diffusion import as_tensors, decode
 from ..method.attention import attend, cls_attention, grid_size, vit_input
 from ..method.config import Task, working_copy
 from ..method.core import shown, to_images, to_tensor
-from ..method.edits import Edit, edit_boxes
+from ..method.edits import Edit, edit_boxes, window_and_mask
 from ..method.estimators import ESTIMATORS, surrogate_slopes
 from ..method.learner import Trajectory, learn
 from ..method.regions import RegionGenerator, roi_features
@@ -72,18 +72,20 @@ def learn_again(
                  features, table, config, slopes=slopes)
 
 # %% ../../nbs/api/explorer/00_record.ipynb #7c0bd748
-def _from_latents(pipe, i: int, t, told: dict) -> tuple:    # sentence, window, maps
+def _from_latents(pipe, i: int, t, told: dict, known: tuple) -> tuple:  # sentence, window, maps
     latents = told['latents'][:1].float()
-    window, = to_images(decode(pipe.vae, latents) / 2 + .5)
-    return (f'noise level t = {float(t):.0f}', window,
+    window, mask = (v.to(latents.device) for v in known)
+    made, = to_images(decode(pipe.vae, latents, window * 2 - 1, mask) / 2 + .5)
+    return (f'noise level t = {float(t):.0f}', made,
             {f'latent {c}': v for c, v in enumerate(latents[0, :4].cpu())})
 
-def _from_tokens(editor, i: int, left, told: dict) -> tuple:
+def _from_tokens(editor, i: int, left, told: dict, known: tuple) -> tuple:
     tokens, confidence, unknown = (told[n][0].cpu() for n in ('tokens', 'confidence', 'unknown'))
-    window, = to_images(editor.pictures(told['tokens'][:1]).cpu())
-    known = confidence.masked_fill(~confidence.isfinite(), torch.nan)
-    return (f'{int(unknown.sum())} of {unknown.numel()} tokens are unknown still', window,
-            dict(tokens=tokens.masked_fill(unknown, -1).int(), confidence=known,
+    known = (v.to(told['tokens'].device) for v in known)
+    made, = to_images(editor.pictures(told['tokens'][:1], *known).cpu())
+    sure = confidence.masked_fill(~confidence.isfinite(), torch.nan)
+    return (f'{int(unknown.sum())} of {unknown.numel()} tokens are unknown still', made,
+            dict(tokens=tokens.masked_fill(unknown, -1).int(), confidence=sure,
                  unknown=unknown.float()))
 
 @torch.no_grad()
@@ -94,20 +96,22 @@ def painter_steps(
     most: int = 24,         # steps that are kept
 ) -> list:                  # of dict(sentence, box, image, maps: name -> (h w))
     "Paint one box again and keep what the painter tells at each step: one edit."
-    config, box, heard = result.config, box or result.box, []
+    config, box, source, heard = result.config, box or result.box, result.source_image, []
     def keep(pipe, i, t, told):
-        heard.append((pipe, i, t, dict(told)))
+        if {'latents', 'tokens'} & set(told): heard.append((pipe, i, t, dict(told)))
         return {}
-    made, = edit_boxes(editor, result.source_image, [box], result.prompt, config.seed, keep,
+    made, = edit_boxes(editor, source, [box], result.prompt, config.seed, keep,
                        num_inference_steps=config.num_inference_steps,
                        guidance_scale=config.guidance_scale)
-    heard, found = [h for h in heard if {'latents', 'tokens'} & set(h[3])], []
-    for n in sorted({j * (len(heard) - 1) // (most - 1) for j in range(most)} if heard else ()):
-        read = _from_latents if 'latents' in heard[n][3] else _from_tokens
-        said, window, maps = read(*heard[n])
+    known = as_tensors(*([v] for v in window_and_mask(source, box, editor.size)[1:]), 'cpu')
+    kept = {j * (len(heard) - 1) // (most - 1) for j in range(most)} if heard else ()
+    found = []
+    for step in (heard[n] for n in sorted(kept)):
+        read = _from_latents if 'latents' in step[3] else _from_tokens
+        said, window, maps = read(*step, known)
         if window is None: continue         # its pixels are not numbers
-        image = Edit(made.box, made.window, window).paste(result.source_image)
-        found.append(dict(sentence=f'Step {heard[n][1] + 1} of {len(heard)}: {said}.', box=box,
+        image = Edit(made.box, made.window, window).paste(source)
+        found.append(dict(sentence=f'Step {step[1] + 1} of {len(heard)}: {said}.', box=box,
                           image=image, maps=maps))
     return found
 

@@ -12,7 +12,7 @@ from typing import Optional
 
 import torch
 
-from ..method.config import Task
+from ..method.config import Task, Watch
 from ..method.core import box_iou, check_box, contains
 from ..method.edits import Edit
 from ..method.regions import proposal_sizes, propose
@@ -145,9 +145,10 @@ def look_at(
 def best_at(
     editor, result: EditResult,
     anchor: tuple,              # (x, y), pixels of the picture
+    watch: Watch = Watch(),     # hears how far the edits are
 ) -> tuple:                     # XYXY, pixels of the picture
     "The proposal that the losses prefer at an anchor of one's own: one edit a proposal."
-    config, task = result.config, _task(result)
+    config, task = result.config, replace(_task(result), watch=watch)
     copy = task.image.size
     at = torch.tensor([anchor]) * torch.tensor(copy) / torch.tensor(task.picture.size)
     sizes = proposal_sizes(config.num_proposals, config.min_size, config.max_size)

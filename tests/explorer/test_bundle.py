@@ -1,6 +1,7 @@
 "What goes to the page: results of every kind, whose row is whose, words before everything else."
 import base64, io, json, math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -143,12 +144,15 @@ def test_wrong_results_are_refused(result):
 
 # words
 
-def test_a_note_of_the_result_comes_first(result):
-    noted = SimpleNamespace(**vars(result))
-    class Noted(EditResult): notes = ('outside the pocket world',)
-    noted = Noted(**{f: getattr(result, f) for f in EditResult.__dataclass_fields__})
-    assert make_bundle(noted, notes=('more',))['words']['notes'] == ['outside the pocket world',
-                                                                    'more']
+def test_a_note_of_the_result_comes_first(result, tmp_path):
+    noted = replace(result, notes=('unlike those that these models know; see there.',))
+    noted = EditResult.load(noted.save(tmp_path/'noted'))
+    assert make_bundle(noted, notes=('More.',))['words']['notes'] == [
+        'Unlike those that these models know; see there.', 'More.']
+
+def test_old_results_have_nothing_to_say_first():
+    old = EditResult.load(Path(__file__).parents[1]/'data'/'result-schema-1')
+    assert old.notes == () and make_bundle(old)['words']['notes'] == []
 
 SEEN = dict(drawn=.1, source_anywhere=.2, source_seen=.2, moved=.9, change=.3, texts=.1,
             text_lost=0., source_lost=0.)
@@ -162,6 +166,11 @@ def test_success_is_not_claimed_where_the_source_was_not_found(change, answer, w
     said = words_of(SEEN | change)
     assert said['answer'] == answer and words in said['verdict']
     assert said['verdict'].startswith('It succeeded') == (answer == 'yes')
+
+def test_a_yes_of_models_that_do_not_know_the_picture_is_none():
+    said = words_of(SEEN, ('foreign',), sure=False)
+    assert said['answer'] == 'unsure' and 'counts for little' in said['verdict']
+    assert words_of(SEEN | dict(drawn=-.1), sure=False)['answer'] == 'no'
 
 # what only the models know
 
@@ -210,7 +219,7 @@ class TellingEditor(StubEditor):
                 callback_on_step_end(self, i, 3 - i, dict(tokens=tokens.clone(), unknown=unknown,
                                                           confidence=score))
         return [Image.new('RGB', (24, 24), (90, 90, 90))]
-    def pictures(self, tokens): return (tokens[:, None] / 10).repeat(1, 3, 12, 12)
+    def pictures(self, tokens, window, mask): return (tokens[:, None] / 10).repeat(1, 3, 12, 12)
 
 def test_the_painters_steps_are_what_it_tells(result):
     steps = painter_steps(TellingEditor(), result, (4, 4, 20, 24))

@@ -6,11 +6,13 @@ import pytest
 
 from regionedit import RegionEditor
 from regionedit.explorer import widget as module
-from regionedit.explorer.widget import ExplorerWidget, edit_ahead, explore_attention
+from regionedit.explorer.widget import ExplorerWidget, explore_attention
 from regionedit.method.attention import attend
 from regionedit.method.core import check_box
+from regionedit.models.known import Detector, Known
 from regionedit.results.findings import best_at
 from stubs import StubClip, StubEditor, picture, stub_result, stub_vit
+from test_bundle import HoleClip
 
 SMALL = dict(num_anchors=3, num_proposals=4, learning_steps=3)
 TRUTH = (10, 8, 30, 28)
@@ -108,36 +110,106 @@ class SlowEditor(StubEditor):
         self.waits.release(); assert self.go.acquire(timeout=20)
         return super().fill(*args, **kwargs)
 
-def test_progress_the_best_so_far_and_a_stop(result):
-    slow = SlowEditor()
-    shown, told = result.explore(RegionEditor(stub_vit(), StubClip(), slow)), []
+# how an edit may be searched for -> calls of the editor before the stop, what is said then
+WAYS = {'full': ({}, 2, '8 of 12 edits'), 'halving': (dict(budget=6), 2, '5 of 6 edits'),
+        'random': (dict(budget=6, search='random'), 1, '4 of 6 edits'),
+        'previews': (dict(preview_steps=2), 2, '8 of 12 previews'),
+        'few previews': (dict(preview_steps=2, budget=7), 2, '5 of 6 previews'),
+        'after previews': (dict(preview_steps=2), 3, '0 of 3 edits')}
+
+def ended(widget):
+    "The status, once the work is done or stopped."
+    for _ in range(400):
+        if widget.status['state'] != 'works': return widget.status['text']
+        time.sleep(.05)
+    raise AssertionError(f'still at work: {widget.status}')
+
+@pytest.mark.parametrize('way', WAYS)
+def test_progress_the_best_so_far_and_a_stop(result, way):
+    options, calls, text = WAYS[way]
+    slow, told = SlowEditor(), []
+    searched = replace(result, config=replace(result.config, **options))
+    shown = searched.explore(RegionEditor(stub_vit(), StubClip(), slow))
     shown.observe(lambda change: told.append(change['new']), 'status')
     shown.ask(dict(do='run', prompt='a tower', source='a cat'))
-    for _ in range(2): assert slow.waits.acquire(timeout=20); slow.go.release()
+    for _ in range(calls): assert slow.waits.acquire(timeout=20); slow.go.release()
     assert slow.waits.acquire(timeout=20)
-    total = shown.status['total']
-    assert shown.status['text'] == f'8 of {total} edits' and shown.status['state'] == 'works'
-    best = shown.status['best']
-    check_box(best['box'], (60, 40))
+    assert shown.status['text'] == text and shown.status['state'] == 'works'
+    if 'after' not in way: check_box(shown.status['best']['box'], (60, 40))
     shown.ask(dict(do='box', box=[0, 0, 9, 9]))     # one thing at a time
     shown.ask(dict(do='stop'))
     slow.go.release()
-    for _ in range(200):
-        if shown.status['state'] != 'works': break
-        time.sleep(.05)
-    assert shown.status['text'] == 'Stopped; nothing was changed.' and shown.added == []
-    assert slow.windows == 12 < total + 4 and len(shown.results) == 1
+    assert ended(shown) == 'Stopped; nothing was changed.'
+    assert shown.added == [] and len(shown.results) == 1
     scores = [s['best']['score'] for s in told if s.get('best')]
     assert scores == sorted(scores)
+    made = slow.windows                             # it is kept, and nothing is made twice
+    for _ in range(40): slow.go.release()
+    shown.ask(dict(do='run', prompt='a tower', source='a cat'), wait=True)
+    assert shown.status['state'] == 'done' and slow.windows >= made
+    assert slow.windows == shown.results[1].num_edits
 
-def test_the_count_ends_at_its_total(result, editor):
-    told = []
-    editor.cache.clear()
-    task = ExplorerWidget._task(result.explore(editor), 'a tower', 'a cat')
-    boxes = result.table.boxes
-    edit_ahead(editor, task, boxes, lambda *far: told.append(far))
-    assert told[0] == (0, told[-1][0], None) and told[-1][0] == told[-1][1]
-    assert len({tuple(b) for b in boxes.flatten(0, 1).tolist()}) == told[-1][1]
+@pytest.mark.parametrize('way', WAYS)
+def test_the_count_ends_at_its_total(result, editor, way):
+    told, options = [], WAYS[way][0]
+    searched = replace(result, config=replace(result.config, mask='patches', **options))
+    shown = searched.explore(editor)
+    shown.observe(lambda change: told.append(change['new']), 'status')
+    assert ask(shown, 'run', prompt='a tower', source='a cat')['state'] == 'done'
+    far = [s for s in told if s.get('total')]
+    begins = [i for i, s in enumerate(far) if s['done'] == 0]
+    parts = [far[i:j] for i, j in zip(begins, [*begins[1:], None])]
+    assert [p[0]['text'].split()[-1] for p in parts] == ['previews', 'edits'][-len(parts):]
+    for part in parts:
+        assert [s['done'] for s in part] == sorted(s['done'] for s in part)
+        assert len({s['total'] for s in part}) == 1 and part[-1]['done'] == part[-1]['total']
+    assert sum(p[-1]['total'] for p in parts) == shown.results[1].num_edits
+    if len(parts) == 1:
+        assert far[-1]['best']['score'] == pytest.approx(shown.results[1].table.score(
+            shown.results[1].config).nan_to_num(-9).max().item(), abs=1e-5)
+
+def test_a_search_that_is_watched_finds_the_same(result, editor):
+    for options in ({}, dict(budget=5), dict(preview_steps=1, budget=5)):
+        shown = replace(result, config=replace(result.config, **options)).explore(editor)
+        ask(shown, 'run', prompt='a tower', source='a cat')
+        alone = RegionEditor(stub_vit(), StubClip(), StubEditor())(
+            picture(60, 40), 'a tower', 'a cat', progress=False, **SMALL, **options)
+        assert [c.facts() for c in shown.results[1].candidates] == [
+            c.facts() for c in alone.candidates]
+
+def test_an_edit_without_numbers_does_not_end_a_run(result):
+    shown = result.explore(RegionEditor(stub_vit(), HoleClip(), StubEditor()))
+    with pytest.warns(UserWarning): ask(shown, 'run', prompt='a tower', source='a cat')
+    assert shown.status['state'] == 'done', shown.status
+
+def test_an_anchor_can_be_stopped(result):
+    slow = SlowEditor()
+    shown = result.explore(RegionEditor(stub_vit(), StubClip(), slow))
+    shown.ask(dict(do='around', anchor=[30., 20.]))
+    assert slow.waits.acquire(timeout=20)
+    assert shown.status['text'] == '0 of 4 edits'
+    shown.ask(dict(do='stop'))
+    slow.go.release()
+    assert ended(shown) == 'Stopped; nothing was changed.' and shown.found == {}
+
+# what the models do not know
+
+def test_a_run_with_an_unknown_word_says_so_first(result, editor):
+    "Also where the first edit had nothing to say."
+    deaf = Detector([0.] * 33, [1.] * 33, [[0.] * 34], [0., -1.])
+    editor.known = Known({'rocket': [], 'tower': [], 'cat': []}, frozenset(['a']), {}, deaf, 'ask')
+    shown = result.explore(editor)
+    assert shown.bundle['words']['notes'] == []
+    ask(shown, 'run', prompt='a zebra', source='a cat')
+    note, = shown.added[0]['words']['notes']
+    assert "'zebra'" in note and shown.results[1].notes[0] in note[0].lower() + note[1:]
+    assert shown.added[0]['words']['answer'] in ('unsure', 'partly', 'no')
+    ask(shown, 'run', prompt='a tower', source='a cat')
+    assert shown.added[1]['words']['notes'] == []
+
+def test_a_note_stands_before_the_picture_where_no_script_runs(result):
+    shown = replace(result, notes=('unlike <all> that they know',)).explore()
+    assert shown.still().startswith('<p>Unlike &lt;all&gt; that they know.</p><img')
 
 def test_a_cell_that_runs_anew_closes_its_widgets(monkeypatch):
     made = {}

@@ -163,7 +163,58 @@ def test_hands_and_keys(browser, file):
     assert '13 of 16 tokens are known' in tab.locator('.rex-maps canvas').first.get_attribute('aria-label')
     open_view(tab, 'Diagnosis')
     assert tab.locator('.rex-answer').first.is_visible()
-    assert tab.locator('.rex-note').first.inner_text() == 'The picture is outside the pocket world.'
+    assert tab.wrong == []
+    tab.close()
+
+@pytest.fixture(scope='module')
+def foreign(tmp_path_factory):
+    "The page of a saved result whose models know neither its picture nor a word."
+    from regionedit import EditResult, Note, RegionEditor
+    from regionedit.models.known import Detector, Known
+    from stubs import StubClip, StubEditor, picture, stub_vit
+    alarmed = Detector([0.] * 33, [1.] * 33, [[0.] * 34], [0., 1.])
+    known = Known({'cat': [], 'rocket': []}, frozenset(['a']), {'zebra': 'cat'}, alarmed, 'ask others')
+    editor, folder = RegionEditor(stub_vit(), StubClip(), StubEditor(), known=known), tmp_path_factory.mktemp('foreign')
+    with pytest.warns(Note, match='unlike'), pytest.warns(Note, match='zebra'):
+        result = editor(picture(60, 40), 'a zebra', 'a cat', num_anchors=2, num_proposals=3, progress=False)
+    return EditResult.load(result.save(folder/'saved')).to_html(folder/'edit.html', editor)
+
+@pytest.mark.slow
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_what_the_models_do_not_know_is_the_first_line(browser, foreign, scheme):
+    "From the call over the saved result to the page: above every view, and again in the diagnosis."
+    tab = opened(browser, foreign, 360, scheme)
+    lines = tab.locator('.rex').inner_text().splitlines()
+    assert lines[0].startswith('The picture is unlike') and lines[0].endswith('ask others.')
+    assert "'zebra' (nearest: 'cat')" in [l for l in lines if l][1]
+    open_view(tab, 'Diagnosis')
+    said = [l for l in tab.locator('section:not([hidden])').inner_text().splitlines() if l]
+    assert said[1] == lines[0] and said[3] in ('Not sure', 'Partly', 'No'), said
+    assert tab.evaluate('document.documentElement.scrollWidth') <= 360 and tab.wrong == []
+    tab.close()
+
+@pytest.mark.slow
+def test_a_walk_over_the_map_draws_what_a_fresh_map_shows(browser, file):
+    "The kept cells are those of the term, weights and theme; the frame stands where the hand is."
+    tab = opened(browser, file)
+    open_view(tab, 'Regions')
+    drawn = lambda: tab.evaluate("document.querySelector('.rex-map').toDataURL()")
+    bars = lambda: tab.locator('.rex-bars').inner_text()
+    def press(key): tab.locator('.rex-map').focus(); tab.keyboard.press(key); tab.wait_for_timeout(150)
+    press('Home'); first, numbers_there = drawn(), bars()
+    press('ArrowRight')
+    assert drawn() != first and bars() != numbers_there
+    press('ArrowLeft')
+    assert drawn() == first and bars() == numbers_there
+    tab.get_by_label('colour by').select_option('clip'); tab.wait_for_timeout(150)
+    assert drawn() != first
+    tab.get_by_label('colour by').select_option('loss')
+    open_view(tab, 'Ranking'); on_slider(tab, 'lambda clip', 'Home'); tab.wait_for_timeout(150)
+    open_view(tab, 'Regions'); press('Home')
+    assert 'clip (x 0)' in bars() and drawn() != first
+    light = drawn()
+    tab.evaluate("document.documentElement.setAttribute('data-theme', 'dark')")
+    settled(tab, lambda: drawn() != light, True)
     assert tab.wrong == []
     tab.close()
 
@@ -279,7 +330,7 @@ def test_keys_reach_everything(browser, file):
 def test_what_a_move_costs(browser, file):
     "From a move of the hand to the last picture, in the browser's own time."
     tab, took = opened(browser, file), {}
-    for view, label in (('Before', None), ('Learning', 'step'), ('Ranking', 'alpha')):
+    for view, label in (('Before', None), ('Regions', None), ('Learning', 'step'), ('Ranking', 'alpha')):
         open_view(tab, view)
         took[view] = tab.evaluate("""async label => {
             const frame = () => new Promise(requestAnimationFrame), times = [];
@@ -288,7 +339,8 @@ def test_what_a_move_costs(browser, file):
                 const began = performance.now();
                 if (label) { const e = document.querySelector(`section:not([hidden]) input[aria-label^="${label}"]`);
                     e.value = i % 2; e.dispatchEvent(new Event('input')); }
-                else document.querySelector('.rex-stage').dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft' }));
+                else (document.querySelector('section:not([hidden]) .rex-map') ?? document.querySelector('.rex-stage'))
+                    .dispatchEvent(new KeyboardEvent('keydown', { key: i % 2 ? 'ArrowLeft' : 'ArrowRight' }));
                 await frame();
                 times.push(performance.now() - began);
             }

@@ -28,7 +28,6 @@ const out = JSON.parse(readFileSync(0, 'utf8')).map(({ bundle, weights, ends, ma
     values: Object.fromEntries(Object.entries(m.tableValues(t, start)).map(([n, v]) => [n, plain(v)])),
     own: m.ranking(t, start, 'learned'),
     curves: Object.values(t.runs).map(r => ({ chosen: [...r.chosen], loss: [...m.learningCurve(t, r, start)] })),
-    flips: m.flips([...t.t2i].map(v => v || 0), [...t.i2i].map(v => v || 0)),
     turned: weights.map(w => ({
       loss: plain(m.losses(t, w)), filled: [...m.filledLosses(t, w)],
       learned: m.ranking(t, w, 'learned'), best: m.ranking(t, w, 'best'),
@@ -41,33 +40,10 @@ process.stdout.write(JSON.stringify(out));
 '''
 END, GRID = 3., [0., .5, 1., 1.5, 2., 2.5, 3.]
 
-def flips(s_t2i, s_i2i) -> list:        # of (ratio, winner below it, winner above it), ascending
-    "The ratios alpha / beta at which the winner changes, walked along the upper edge."
-    slope, height = s_t2i.double().tolist(), s_i2i.double().tolist()
-    now, found = max(range(len(slope)), key=lambda i: (height[i], slope[i])), []
-    while True:
-        steeper = [((height[now] - height[j]) / (slope[j] - slope[now]), -slope[j], j)
-                   for j in range(len(slope)) if slope[j] > slope[now]]
-        if not steeper: return found
-        ratio, _, after = min(steeper)
-        found.append((ratio, now, after))
-        now = after
-
 def winners(s_t2i, s_i2i, alphas, betas, evidence=0.):      # (b a) long
     "Who has the highest score for each pair of weights; of equal scores the first."
     score = alphas[None, :, None] * s_t2i + betas[:, None, None] * s_i2i + evidence
     return (score == score.amax(-1, keepdim=True)).float().argmax(-1)
-
-@pytest.mark.parametrize('seed', range(5))
-def test_flips_are_where_brute_force_changes_its_winner(seed):
-    a, b = torch.rand(2, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
-    edges = [0.]
-    for ratio, below, above in flips(a, b):
-        assert ratio > edges[-1]
-        assert [int((a * ratio * f + b).argmax()) for f in (1 - 1e-9, 1 + 1e-9)] == [below, above]
-        edges.append(ratio)
-    for low, high in zip(edges, edges[1:] + [edges[-1] * 2 + 1]):       # between two nothing changes
-        assert len({int((a * r + b).argmax()) for r in torch.linspace(low, high, 52)[1:-1]}) == 1
 
 def under_node(cases: list) -> list:
     "The script's answer to each case, in one process."
@@ -183,13 +159,6 @@ def test_map_of_winners(answers):
             if w['all']: extra = extra - config_of(w).loss(dict(t.terms, clip=0))[list(k), list(m)]
             who = winners(t.s_t2i[list(k), list(m)], t.s_i2i[list(k), list(m)], axis, axis, extra)
             assert turned['map'] == [k[i] for i in who.flatten().tolist()]
-
-def test_ratios(answers):
-    for result, _, said in answers:
-        t = result.table
-        wants = flips(t.s_t2i.flatten(), t.s_i2i.flatten())
-        assert [(f['below'], f['above']) for f in said['flips']] == [f[1:] for f in wants]
-        assert [f['ratio'] for f in said['flips']] == pytest.approx([f[0] for f in wants], abs=1e-5)
 
 @pytest.mark.parametrize('seed', SEEDS)
 def test_next_change_of_winner(answers, seed):
