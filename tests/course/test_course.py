@@ -1,6 +1,6 @@
 """The course: how it is found and copied, what a student's copy leaves out, and that each lesson
 has the parts it should have."""
-import json, re, subprocess, sys, zipfile
+import ast, json, re, subprocess, sys, zipfile
 from pathlib import Path
 
 import nbformat
@@ -308,6 +308,30 @@ def test_an_exercise_has_one_solution_and_ends_with_the_check_above_it(name):
             ), 'the check stands in the cell above'
             compile(student_source(cell.source), name, 'exec')
         before = cell.source
+
+FIRST = [name for name in LESSONS if name < '09']
+
+@pytest.mark.parametrize('name', FIRST)
+def test_a_lesson_has_900_to_1500_words(name):
+    "Of text: neither code nor displayed formulas, nor the lines about running it."
+    text = re.sub(r'(?s)```.*?```|\$\$.*?\$\$|\]\([^)\s]*\)|<[^>]+>', ' ', text_of(name))
+    told = [line for line in text.split('\n') if not line.startswith(('*Run time', 'Work on it'))]
+    assert 900 <= sum(bool(re.search(r'\w', word)) for word in ' '.join(told).split()) <= 1500
+
+@pytest.mark.parametrize('name', FIRST)
+def test_lessons_before_the_evidence_say_how_they_edit(name):
+    "No edit leaves boxes, ranking or the fourth term to what the defaults may be."
+    for cell in cells(name):
+        if cell.cell_type != 'code': continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+                    and node.func.id in ('editor', 'models')): continue
+            named = {k.arg for k in node.keywords}
+            given = {ast.unparse(k.value) for k in node.keywords if k.arg is None}
+            if given & {'settings', 'mistake'}: continue        # lesson 0, see its tests
+            needed = {'ranking', 'source_weight'}
+            if 'box' not in named: needed |= {'anchors', 'proposals'}
+            assert needed <= named, ast.unparse(node)
 
 QUESTION = re.compile(r'\b(Predict|Guess)\b')       # as a sentence begins with it
 
