@@ -85,17 +85,14 @@ def test_every_option_has_a_help_line_with_its_default(capsys):
     for name in OTHER: assert f'--{name.replace("_", "-")}' in text
     assert '(default: 8)' in text and "(default: the editor's own)" in text
 
-def test_demo_needs_no_picture(calls, tmp_path, monkeypatch):
-    monkeypatch.setattr('regionedit.pocket.example', lambda name: tmp_path/f'{name}.png')
+def test_demo_edits_the_running_example(calls, tmp_path):
+    from regionedit.course.lab import running_example
+    shown = running_example()
     assert main(['edit', '--demo', '--out', str(tmp_path)]) == 0
     assert main(['edit', '--demo', '--prompt', 'a kite', '--source', 'a toy', '--out', str(tmp_path)]) == 0
-    assert calls[0][1:4] == (tmp_path/f'{cli.DEMO["image"]}.png', cli.DEMO['prompt'], cli.DEMO['source'])
+    assert calls[0][1].tobytes() == shown.image.tobytes()
+    assert calls[0][2:4] == (shown.prompt, shown.source)
     assert calls[1][2:4] == ('a kite', 'a toy')
-
-def test_the_demos_picture_is_in_the_package():
-    from regionedit.method.core import open_image
-    from regionedit.pocket import example
-    assert min(open_image(example(cli.DEMO['image'])).size) >= 64
 
 # mistakes
 

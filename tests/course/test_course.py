@@ -344,6 +344,25 @@ def test_a_question_to_predict_stands_above_its_cell(name):
     assert tagged == [i + 1 for i in asked], 'tag the code cell below each question with `predict`'
     assert asked, 'a lesson asks at least once'
 
+def bare(source: str) -> list:
+    "Assertions at the level of a cell, loops and all, that say nothing when they fail."
+    inner = (ast.FunctionDef, ast.Lambda, ast.ClassDef)
+    def found(node):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Assert) and child.msg is None: yield ast.unparse(child)
+            if not isinstance(child, inner): yield from found(child)
+    return list(found(ast.parse(source)))
+
+def test_bare_by_hand():
+    assert bare('for i in x:\n    assert i') == ['assert i']
+    assert bare("assert a, 'mend the text'\ndef check(f): assert f") == []
+
+@pytest.mark.parametrize('name', [n for n in LESSONS if n >= '09'])
+def test_an_assertion_says_what_to_mend(name):
+    "Outside checks and exercises, an assertion of a lesson guards a sentence of its text."
+    assert [b for c in cells(name) if c.cell_type == 'code' and not is_exercise(c)
+            for b in bare(c.source)] == []
+
 # the page for teachers
 
 def teachers_page() -> str:
