@@ -20,8 +20,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .baselines import Remembering
-from .metrics import bootstrap, bootstrap_means
-from .metrics import outside, psnr, replaced
+from .metrics import bootstrap, bootstrap_means, outside, psnr, replaced
 from .rows import Case, FIRST, draw_case, on_named, refuse_others, settings_of
 from ..method.attention import attend
 from ..method.config import CHOICES, Config, Task

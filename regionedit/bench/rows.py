@@ -28,10 +28,8 @@ from .metrics import (clip_scores, outside, placed, preserved, psnr, replaced,
 from ..method.config import Config
 from ..method.core import Rows, box_iou
 from ..method.table import weights_of
-from ..pocket.judge import names_of
-from ..pocket.judge import recognise
-from ..pocket.scenes import SEEDS, article, draw_scene
-from ..pocket.scenes import CONCEPTS, HELD_OUT_STYLE, drawn_in
+from ..pocket.judge import names_of, recognise
+from ..pocket.scenes import CONCEPTS, HELD_OUT_STYLE, SEEDS, article, draw_scene, drawn_in
 from ..pocket.vocabulary import COUNT, stranger
 
 # %% ../../nbs/api/bench/02_rows.ipynb #9c562b8e

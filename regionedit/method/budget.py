@@ -150,6 +150,7 @@ def fill_within(
     prior = None if seen is None else weight * _alone(seen, config.scale)[index]
     budget = config.budget - kept if config.budget else len(unique) * price
     account = Account(index, budget, prior, price)
+    task.watch.begin(min(account.left, len(unique)), preview)
     whole = [list(range(len(unique)))] if account.left >= len(unique) else None
     for ids in whole or SEARCHES[config.search](account, config.seed):
         if not ids: continue
@@ -187,6 +188,7 @@ def paint_chosen(
     _, asked, price = looking(models, task, len(table.edits))
     if config.budget: ids = ids[:max(1, int(config.budget - len(table.edits) * price + 1e-6))]
     boxes = [table.edits[u].box for u in ids]
+    task.watch.begin(len(boxes))
     edits = edit(models, task, boxes, state_of(models.editor))
     seen = table.s_src if table.s_src is None else torch.stack(
         [table.s_src[table.index == u][0] for u in ids])

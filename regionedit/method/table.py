@@ -188,12 +188,15 @@ def edit(
     "Edits of distinct boxes, made only where the cache has none."
     cache = models.cache if task.callback is None else EditCache()
     key = edit_key(task, state)
-    known = cache.look_up([(key, b) for b in boxes])
-    missing = [b for b in boxes if (key, b) not in known]
-    made = paint(models.editor, task, missing) if missing else []
-    made = {(key, b): e for b, e in zip(missing, made)}
-    cache.keep(made)
-    found = known | made
+    found = cache.look_up([(key, b) for b in boxes])
+    missing = [b for b in boxes if (key, b) not in found]
+    task.watch.made(tuple(_shown(task, e) for e in found.values()))
+    every = task.watch.every or max(1, len(missing))
+    for some in (missing[i:i + every] for i in range(0, len(missing), every)):
+        made = {(key, b): e for b, e in zip(some, paint(models.editor, task, some))}
+        cache.keep(made)
+        found |= made
+        task.watch.made(tuple(_shown(task, e) for e in made.values()))
     return tuple(_shown(task, found[key, b]) for b in boxes)
 
 def _shown(task: Task, edit: Edit) -> Edit:
@@ -301,6 +304,7 @@ def fill_table(
     unique, index = distinct(boxes)
     ids = list(range(len(unique))) if ids is None else ids
     chosen = [unique[u] for u in ids]
+    task.watch.begin(len(chosen))
     edits = edit(models, task, chosen, state_of(models.editor))
     rows = measure(models.clip, task, edits, seen_in(models.clip, task, chosen))
     return table_of(boxes, index, dict(zip(ids, zip(edits, rows))), work_of(models.editor, task))

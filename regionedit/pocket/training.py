@@ -146,7 +146,8 @@ def train(
     run = Run(recipe, out, start, device)
     if resume: run.resume()
     if compile:
-        for part in recipe.compiled: run.model.get_submodule(part).compile()
+        # every shape on its own: code for any shape is slower to make and to run
+        for part in recipe.compiled: run.model.get_submodule(part).compile(dynamic=False)
     if keep and not run.state['start']:
         raise ValueError('expected with keep a run that began with weights, got one that began '
                          'with random numbers; leave --keep out')
@@ -192,9 +193,11 @@ class Run:
 
     @contextmanager
     def averaged(self):
-        "The model with its averaged weights, in evaluation mode."
+        """The model with its averaged weights, in evaluation mode, as it is: to compile it again
+        for what is judged would take longer than judging."""
         self.ema.store(self.trainable); self.ema.copy_to(self.trainable); self.model.eval()
-        try: yield self.model
+        try:
+            with torch.compiler.set_stance('force_eager'): yield self.model
         finally: self.ema.restore(self.trainable); self.model.train()
 
 # %% ../../nbs/api/pocket/03_training.ipynb #32f7de0e

@@ -175,6 +175,16 @@ def test_half_precision_where_the_processor_has_it(monkeypatch, instructions):
     with training.half_precision(): made = torch.ones(2, 2) @ torch.ones(2, 2)
     assert made.dtype == (torch.bfloat16 if instructions else torch.float32)
 
+def test_what_is_compiled_for_training_is_judged_as_it_is(clock, tmp_path, monkeypatch):
+    "Held-out figures come in other shapes and another mode, for which it would be compiled anew."
+    recipe, made = Line(clock), []
+    recipe.compiled = ('',)
+    def backend(graph, inputs): made.append(torch.is_grad_enabled()); return graph.forward
+    compile = nn.Module.compile
+    monkeypatch.setattr(nn.Module, 'compile', lambda self, **how: compile(self, backend=backend, **how))
+    train(recipe, tmp_path, 1, compile=True, progress=False)
+    assert made == [True]       # once, in training
+
 def test_nothing_to_resume(clock, tmp_path):
     with pytest.raises(FileNotFoundError, match='to resume from, found none'): run(clock, tmp_path, resume=True)
 
