@@ -1,6 +1,6 @@
 "The result pages on made-up files: whatever is measured, every cell runs, and the sentences follow the numbers."
 from pathlib import Path
-import importlib.util, json, os
+import importlib.util, json
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from regionedit.bench import ablations, report
 from regionedit.bench.ablations import make_book, write_books
 from regionedit.bench.baselines import MAIN
-from regionedit.bench.rows import COLUMNS, KINDS, MEASURES, draw_case, read_rows, scenes_of, write_rows
+from regionedit.bench.rows import MEASURES, draw_case, read_rows, scenes_of, write_rows
 from regionedit.method.config import Config
 from regionedit import RegionEditor
 from regionedit.pocket.recogniser import Recogniser
