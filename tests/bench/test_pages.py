@@ -1,6 +1,6 @@
 "The result pages on made-up files: whatever is measured, every cell runs, and the sentences follow the numbers."
 from pathlib import Path
-import importlib.util, json, os
+import importlib.util, json
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from regionedit.bench import ablations, report
 from regionedit.bench.ablations import make_book, write_books
 from regionedit.bench.baselines import MAIN
-from regionedit.bench.rows import COLUMNS, KINDS, MEASURES, draw_case, read_rows, scenes_of, write_rows
+from regionedit.bench.rows import MEASURES, draw_case, read_rows, scenes_of, write_rows
 from regionedit.method.config import Config
 from regionedit import RegionEditor
 from regionedit.pocket.judge import Recogniser
@@ -64,7 +64,7 @@ def test_the_benchmark_page(data):
     assert 'pocket-known: ours replaces, against the constant box that is best there' in said and 'more often: +67 points' in said
     assert 'which cannot be told from chance' in said, 'among strangers ours is no better here'
     assert 'lies above zero in: pocket-known, pocket-maskgit-known.' in said and 'It does not in: pocket-maskgit-strangers, pocket-strangers.' in said
-    assert '| pocket-known: ours: replaced | 0.7 | 1.00 (1.00 to 1.00) | yes |' in said and 'of 10 are reached' in said
+    assert '| pocket-known: ours: replaced | 0.7 | 1.00 (1.00 to 1.00) | yes |' in said and 'of 16 are reached' in said
     assert 'Made by older code than that of this page: pocket-known' in said
     assert not any(figure in said for figure in ('83.9', '71.0', '84.9', '80.5')), 'no figure of people'
     for table in ('ours', 'truth', 'random-size', 'whole'): assert f'| {table} |' in said
@@ -99,9 +99,9 @@ def test_the_front_pages_figures_are_those_of_the_files(data):
     assert report.front_table(data/'none') == report.front_sight(data/'none') == report.NOT_YET
 
 def test_a_verdict_needs_an_interval_and_holm():
-    assert report.verdict(dict(value=(.2, .1, .3), holm=.01)).startswith('more often: +20 points (+10 to +30')
-    assert report.verdict(dict(value=(-.2, -.3, -.1), holm=.01)).startswith('less often')
-    for found in (dict(value=(.2, .1, .3), holm=.06), dict(value=(.2, -.01, .3), holm=.01)): assert 'cannot be told from chance' in report.verdict(found)
+    assert report.in_words(dict(value=(.2, .1, .3), holm=.01)).startswith('more often: +20 points (+10 to +30')
+    assert report.in_words(dict(value=(-.2, -.3, -.1), holm=.01)).startswith('less often')
+    for found in (dict(value=(.2, .1, .3), holm=.06), dict(value=(.2, -.01, .3), holm=.01)): assert 'cannot be told from chance' in report.in_words(found)
 
 # the tool
 

@@ -20,7 +20,7 @@ from regionedit.pocket.backgrounds import background_image
 from regionedit.pocket.scenes import sprite
 from regionedit.models.bundled import weights_folder
 from regionedit import EditResult
-from regionedit.method.table import EditCache, fill_table
+from regionedit.method.table import EditCache, fill_table, weights_of
 from stubs import StubClip, StubEditor, picture, stub_vit
 
 BOXES = torch.tensor([[[2, 2, 8, 8], [0, 0, 12, 12]], [[20, 6, 26, 12], [18, 4, 28, 14]],
@@ -231,3 +231,40 @@ def test_other_models_are_refused_in_one_sentence(vit, clip, network):
                                              'use a pocket preset') as error:
             models(picture(60, 40), 'a rocket', 'a cat', estimator='amortised', progress=False)
         assert '\n' not in str(error.value) and models.editor.windows == 0
+
+# whose features it has learned from
+
+class SeeingClip(StubClip):
+    "A stub with weights."
+    def __init__(self): self.model = torch.nn.Linear(3, 2)
+
+def test_the_digest_follows_every_weight_and_no_device():
+    vit, same = stub_vit(), stub_vit()
+    assert weights_of(vit) == weights_of(same, None, 'no module') and len(weights_of(vit)) == 12
+    with torch.no_grad(): same.norm.bias[-1] += 1e-6
+    assert weights_of(vit) != weights_of(same)
+    swapped = torch.nn.Linear(2, 1)
+    with torch.no_grad(): swapped.weight.copy_(torch.tensor([[1., 2.]]))
+    before = weights_of(swapped)
+    with torch.no_grad(): swapped.weight.copy_(torch.tensor([[2., 1.]]))
+    assert weights_of(swapped) != before, 'a sum would not see it'
+
+def test_a_network_of_other_eyes_is_refused(tmp_path):
+    "Widths are the same, weights are not: check_fits alone lets it pass."
+    vit, clip = stub_vit(), SeeingClip()
+    own = dict(width=16, layers=1, heads=2)
+    network = TextRegionNetwork(24, 16, **own, eyes=weights_of(vit, clip.model))
+    save_network(network, tmp_path)
+    editor = RegionEditor(vit, clip, StubEditor(), rgn=tmp_path)
+    image, ask = picture(48, 48), dict(estimator='amortised', num_anchors=2, num_proposals=2, progress=False)
+    assert editor(image, 'a rocket', 'a cat', **ask).num_edits <= 2
+    for part in (vit, clip.model):
+        weight = next(part.parameters())
+        with torch.no_grad(): weight.view(-1)[-1] += 1e-3
+        with pytest.raises(ValueError, match='trained with .weights .*, got others') as told: editor(image, 'a rocket', 'a cat', **ask)
+        assert '\n' not in str(told.value)
+        with torch.no_grad(): weight.view(-1)[-1] -= 1e-3
+        editor.rgn.config['eyes'] = weights_of(vit, clip.model)       # after rounding
+        editor(image, 'a rocket', 'a cat', **ask)
+    editor.rgn = TextRegionNetwork(24, 16, **own)
+    assert editor(image, 'a rocket', 'a cat', **ask).num_edits <= 2, 'one that does not say is believed'
