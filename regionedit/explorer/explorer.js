@@ -343,6 +343,10 @@ export function place(name, tries = 200) {      // in a page: the data stands be
   if (meet.models.has(name)) page.join(meet.models.get(name));
 }
 
+// Jupyter takes arrow keys and letters for its cells, unless the very element that has the focus
+// says otherwise.
+const OWN_KEYS = { onfocusin: e => e.target.setAttribute('data-lm-suppress-shortcuts', 'true') };
+
 class Page {                            // what a kernel has to do with a page
   join(model) {
     this.part();
@@ -610,7 +614,7 @@ class Explorer extends Page {
       v.panel = h('section', { role: 'tabpanel', id: `${id}-p-${v.name}`,
         'aria-labelledby': this.tabs.children[i].id }, v.content);
     const alone = b.kind === 'attention';
-    this.root = h('div', { class: 'rex', role: 'group', 'aria-label': alone ? 'Where a network looks'
+    this.root = h('div', { class: 'rex', ...OWN_KEYS, role: 'group', 'aria-label': alone ? 'Where a network looks'
       : `An edit: ${b.source} becomes ${b.prompt}` },
     this.notes(),
     alone ? null : h('p', { class: 'rex-title' }, h('b', {}, b.source), ' → ', h('b', {}, b.prompt), this.choice()),
@@ -1639,7 +1643,7 @@ class StudyPage extends Page {
     const ask = (text, message, name) => h('button', { type: 'button', class: name, disabled: !live, onclick: () => this.ask(message()) }, text);
     const note = h('p', { class: 'rex-note', role: 'status' }, live ? b.note : this.why());
     note.hidden = !note.textContent;
-    this.root = h('div', { class: 'rex rex-study', role: 'group', 'aria-label': 'A study of preferences', tabindex: -1, onkeydown: e => this.key(e) });
+    this.root = h('div', { class: 'rex rex-study', ...OWN_KEYS, role: 'group', 'aria-label': 'A study of preferences', tabindex: -1, onkeydown: e => this.key(e) });
     if (b.state === 'welcome') {
       const number = h('input', { type: 'number', min: 0, value: 0 });
       this.root.append(h('p', {}, 'You will see pictures that were changed by a program to fit a text, two at a time. Choose the one that answers the question better; if both are alike, go by your first impression.'),
