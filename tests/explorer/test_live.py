@@ -9,7 +9,7 @@ from regionedit.explorer import widget as module
 from regionedit.explorer.widget import ExplorerWidget, explore_attention
 from regionedit.method.attention import attend
 from regionedit.method.core import check_box
-from regionedit.models.bundled import Detector, Known
+from regionedit.models.pretrained import Detector, Known
 from regionedit.results.findings import best_at
 from stubs import StubClip, StubEditor, picture, stub_result, stub_vit
 from test_bundle import HoleClip

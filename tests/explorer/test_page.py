@@ -170,7 +170,7 @@ def test_hands_and_keys(browser, file):
 def foreign(tmp_path_factory):
     "The page of a saved result whose models know neither its picture nor a word."
     from regionedit import EditResult, Note, RegionEditor
-    from regionedit.models.bundled import Detector, Known
+    from regionedit.models.pretrained import Detector, Known
     from stubs import StubClip, StubEditor, picture, stub_vit
     alarmed = Detector([0.] * 33, [1.] * 33, [[0.] * 34], [0., 1.])
     known = Known({'cat': [], 'rocket': []}, frozenset(['a']), {'zebra': 'cat'}, alarmed, 'ask others')
