@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HIGHEST', 'UNKNOWN', 'GOALS', 'MOST_EDITS', 'SURE', 'SHOWN', 'FRONT', 'BESIDE', 'NOT_YET', 'finite', 'by_scene',
            'names_in', 'measured_in', 'summary', 'best_constant', 'less', 'differences', 'corrected', 'goals', 'report',
-           'lined', 'as_table', 'markdown', 'less_markdown', 'goals_markdown', 'read_parts', 'parts_less', 'verdict',
+           'lined', 'as_table', 'markdown', 'less_markdown', 'goals_markdown', 'read_parts', 'parts_less', 'in_words',
            'front_line', 'front_table', 'front_sight']
 
 # %% ../../nbs/api/bench/03_report.ipynb #f753f117
@@ -195,7 +195,7 @@ def parts_less(parts: dict) -> dict:        # name of the part -> of `difference
     "Ours against all others in every part, with Holm's chance over all of them."
     return corrected({name: differences(rows, rows[0]['preset']) for name, rows in parts.items()})
 
-def verdict(found: dict) -> str:            # one of `corrected`
+def in_words(found: dict) -> str:            # one of `corrected`
     "A difference in words."
     value, low, high = found['value']
     said = f'{100 * value:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f}; '
@@ -237,7 +237,7 @@ def front_table(folder: Path) -> str:       # Markdown
     text = lined(['', *BESIDE.values()], lines)
     best = parts_less(parts).get('pocket-strangers', {}).get('best of constant-*')
     if best: text += ('\n\nAmong strangers ours replaces, against the constant box that turned out '
-                      f'best of seven there, {verdict(best)}.')
+                      f'best of seven there, {in_words(best)}.')
     return text
 
 def front_sight(file: Path) -> str:         # Markdown
