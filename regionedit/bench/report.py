@@ -181,7 +181,8 @@ def less_markdown(found: dict) -> str:      # of `corrected`
 def goals_markdown(said: dict) -> str:
     "Differences and goals as tables."
     met = [[f'{p}, {what}', f'{g["goal"]:g}', '{:.2f} ({:.2f} to {:.2f})'.format(*g['value']),
-        'yes' if g['reached'] else 'no'] for p, of in said['goals'].items() for what, g in of.items()]
+            'yes' if g['reached'] else 'no']
+        for p, of in said['goals'].items() for what, g in of.items()]
     table = lined(['goal', 'asked for', 'measured (95 % interval)', 'reached'], met)
     apart = any(said['ours_less'].values())
     return (less_markdown(said['ours_less']) + '\n\n') * apart + table
@@ -211,8 +212,8 @@ FRONT = (       # part, objects or all, column, what it says
     ('pocket-maskgit-strangers', None, 'replaced', 'strangers, painted by MaskGIT, *replaced*'),
     ('pocket-strangers', None, 'iou50', 'strangers, box overlaps by half or more'),
     ('pocket-known', 1, 'iou50', 'known things, box overlaps by half or more'))
-BESIDE = {'ours': 'ours', 'amortised': 'network trained before', 'paper-ranking': "the paper's score",
-    'best': 'best constant box', 'random-size': 'random size', 'whole': 'whole picture',
+BESIDE = {'ours': 'ours', 'amortised': 'network trained before',
+    'paper-ranking': "the paper's score", 'best': 'best constant box', 'random-size': 'random size', 'whole': 'whole picture',
     'truth': 'true box'}
 NOT_YET = ('The models in this tree have not been measured yet: `python tools/results.py` makes '
            'the files that this page reads.')

@@ -63,8 +63,8 @@ class Encoder(nn.Sequential):
     def __init__(self, channels: int, widths: tuple, depth: int = 2, patch: int = 8):
         (fine, coarse), cell = widths, patch // 2
         super().__init__(
-            nn.PixelUnshuffle(cell), _conv(3 * cell**2, fine), *residuals(fine, depth), nn.PixelUnshuffle(2),
-            _conv(4 * fine, coarse, 1), *residuals(coarse, depth), nn.SiLU(),
+            nn.PixelUnshuffle(cell), _conv(3 * cell**2, fine), *residuals(fine, depth),
+            nn.PixelUnshuffle(2), _conv(4 * fine, coarse, 1), *residuals(coarse, depth), nn.SiLU(),
             _zero(_conv(coarse, channels)))
 
 class Decoder(nn.Module):

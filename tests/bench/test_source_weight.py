@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.bench.baselines import BenchTask, best_of, run_method
+from regionedit.bench.baselines import BenchTask, edit_and_rank, run_method
 from regionedit.bench.baselines import METHODS
 from regionedit.method.budget import fill_within
 from regionedit.method.config import Config, Task
@@ -130,7 +130,7 @@ def test_saved_and_loaded(vit, monkeypatch, tmp_path):
 
 def test_a_baseline_ranks_by_the_same_rule_and_reports_its_score():
     models, task = SimpleNamespace(clip=ColourClip(), editor=Blue(), cache=EditCache()), BenchTask(two_things(), 'blue', 'red', ON_RED)
-    found = {(w, names): best_of(models, task, torch.tensor(list(names)), Config(source_weight=w))[:2]
+    found = {(w, names): edit_and_rank(models, task, torch.tensor(list(names)), Config(source_weight=w))[:2]
              for w in (0., 4.) for names in ((ON_GREEN, ON_RED), (ON_GREEN,), (ON_RED,))}
     for w, winner, other in ((0., ON_GREEN, ON_RED), (4., ON_RED, ON_GREEN)):
         edit, score = found[w, (ON_GREEN, ON_RED)]
