@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['POCKET_ARGS', 'unit', 'VqRecipe', 'build_transformer', 'start_from_codebook', 'build_pooled_text_encoder',
-           'build_masking_scheduler', 'hide_some', 'soft_targets', 'hidden_loss', 'MaskGitRecipe', 'small_tokenizer',
-           'untrained_editor']
+           'build_masking_scheduler', 'hide_some', 'soft_targets', 'last_layer_apart', 'hidden_loss', 'MaskGitRecipe',
+           'small_tokenizer', 'untrained_editor']
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #f726e715
+from contextlib import contextmanager
 from dataclasses import dataclass
 import math, tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 import torch
 from torch import nn
+import torch.nn.functional as F
 
 from ..editors.maskgit import MaskGitEditor, cells_under, predict_tokens
 from ..editors.codes import BlockVq, quantiser_from_pictures, tokens_of
@@ -156,25 +158,39 @@ def soft_targets(
                          * distance.min(1, keepdim=True).values.clamp(min=1e-6))).softmax(1)
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #cc6cc0ee
+@contextmanager
+def last_layer_apart(transformer: nn.Module):
+    """The transformer as it is up to its last layer, which is handed out: 8,192 numbers a cell are
+    most of the work, and wanted at a few cells."""
+    layer, transformer.mlm_layer.conv2 = transformer.mlm_layer.conv2, _SAME
+    try: yield layer
+    finally: transformer.mlm_layer.conv2 = layer
+
+_SAME = nn.Identity()       # one for all: another would be compiled for
+
 def hidden_loss(
     model: nn.ModuleDict,       # transformer, text_encoder
     batch: dict,                # of `MaskGitRecipe.batch`
     codebook: torch.Tensor,     # (k d) float
     softness: float = .1,       # of `soft_targets`
+    judged: int = 24,           # hidden cells of a window that are asked for, about
 ) -> torch.Tensor:              # scalar
-    """Cross-entropy at the hidden cells against the codes that fit them; the codebook's size is the
-    mask token."""
+    """Cross-entropy at hidden cells, a fair sample of them, against the codes that fit them; the
+    codebook's size is the mask token."""
     tokens, cells = batch['tokens'], batch['cells']
-    hidden = hide_some(cells, torch.cos(torch.rand(len(cells), device=cells.device) * math.pi / 2),
-                       torch.rand(cells.shape, device=cells.device))
+    share = torch.cos(torch.rand(len(cells), device=cells.device) * math.pi / 2)
+    order = torch.rand(cells.shape, device=cells.device)
+    hidden = hide_some(cells, share, order)
+    asked = hide_some(cells, share.minimum(judged / cells.flatten(1).sum(1)), order)
     text = model['text_encoder'](batch['texts'], output_hidden_states=True)
-    shown = tokens.masked_fill(hidden, len(codebook))
-    logits = predict_tokens(model['transformer'], shown, text.hidden_states[-2],
-                            text.text_embeds, WINDOW).movedim(1, -1)[hidden]
+    with last_layer_apart(model['transformer']) as last:
+        features = predict_tokens(model['transformer'], tokens.masked_fill(hidden, len(codebook)),
+                                  text.hidden_states[-2], text.text_embeds, WINDOW)
+        logits = F.linear(features.movedim(1, -1)[asked], last.weight.flatten(1), last.bias)
     # distances need all digits
     with torch.no_grad(), torch.autocast(tokens.device.type, enabled=False):
-        target = soft_targets(batch['latents'].movedim(1, -1)[hidden],
-                              codebook.to(tokens.device), softness)
+        target = soft_targets(batch['latents'].movedim(1, -1)[asked], codebook.to(tokens.device),
+                              softness)
     return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
 
 # %% ../../nbs/api/pocket/09_maskgit.ipynb #238e219d
