@@ -454,3 +454,34 @@ def test_a_window_of_numbers_that_are_none_costs_the_others_nothing(tiny_amused,
     made = edit_boxes(editor, source, boxes, "a rocket")
     assert [e.broken for e in made] == [False, True, False] and not any(e.broken for e in well)
     assert [made[i].crop.tobytes() for i in (0, 2)] == [well[i].crop.tobytes() for i in (0, 2)]
+
+def test_the_loss_of_some_hidden_cells_is_a_fair_sample_of_all():
+    "All asked for: the plain formula on whole logits, to the bit's rounding. Few: its mean over many draws."
+    from regionedit.editors.maskgit import predict_tokens
+    from regionedit.pocket.compose import WINDOW
+    from regionedit.pocket.maskgit import build_pooled_text_encoder, build_transformer, hidden_loss, hide_some, small_tokenizer, soft_targets
+    torch.manual_seed(0)
+    tokenizer, codes = small_tokenizer(), 64
+    model = torch.nn.ModuleDict(dict(transformer=build_transformer(codes, width=64, layers=1, channels=32), text_encoder=build_pooled_text_encoder(tokenizer, layers=1))).eval()
+    codebook, cells = torch.randn(codes, 4), torch.zeros(3, 16, 16, dtype=torch.bool)
+    cells[:, 3:13, 4:12] = True
+    batch = dict(tokens=torch.randint(codes, (3, 16, 16)), latents=torch.randn(3, 4, 16, 16), cells=cells, texts=tokenizer(['a cat', 'a dog', ''], padding='max_length', max_length=24, return_tensors='pt').input_ids)
+    @torch.no_grad()
+    def plainly():
+        share, order = torch.cos(torch.rand(3) * math.pi / 2), torch.rand(cells.shape)
+        hidden = hide_some(cells, share, order)
+        text = model['text_encoder'](batch['texts'], output_hidden_states=True)
+        logits = predict_tokens(model['transformer'], batch['tokens'].masked_fill(hidden, codes), text.hidden_states[-2], text.text_embeds, WINDOW)
+        q = soft_targets(batch['latents'].movedim(1, -1)[hidden], codebook)
+        return -(q * logits.movedim(1, -1)[hidden].log_softmax(-1)).sum(-1).mean().item()
+    last = model['transformer'].mlm_layer.conv2
+    for seed in range(3):
+        torch.manual_seed(seed); expected = plainly()
+        torch.manual_seed(seed); assert hidden_loss(model, batch, codebook, judged=10_000).item() == pytest.approx(expected, rel=1e-4)
+    assert model['transformer'].mlm_layer.conv2 is last
+    some = []
+    for seed in range(60):
+        torch.manual_seed(seed)
+        with torch.no_grad(): some.append((hidden_loss(model, batch, codebook, judged=8) - hidden_loss(model, batch, codebook, judged=10_000)).item())
+    some = torch.tensor(some)
+    assert abs(some.mean()) < 3 * some.std() / 60**.5 and some.std() > 0
