@@ -10,6 +10,7 @@ import torch
 from regionedit import Note, RegionEditor
 from regionedit.models.bundled import KNOWN
 from regionedit.models.pretrained import Detector, Known, texture
+from stubs import StubClip, StubEditor, stub_vit
 
 def detector(bias): return Detector([0.] * 33, [1.] * 33, [[0.] * 34], [0., bias])
 
@@ -61,14 +62,16 @@ def test_every_noun_outside_the_list_is_named():
     for noun in ('violinist', 'zeppelin', 'kangaroo', 'sailor', 'stethoscope', 'accordion'):
         assert known.unknown_words(f'a {noun} on the grass') == [noun]
 
-def test_an_editor_says_it_and_the_result_keeps_it(editor, tmp_path):
+def test_an_editor_says_it_and_the_result_keeps_it():
+    from regionedit.pocket.scenes import draw_scene
     from regionedit.results.saved import facts
-    asked = RegionEditor(editor.vit, editor.clip, editor.editor, known=Known.read(KNOWN))
+    drawn = draw_scene(1_000_010).image
+    asked = RegionEditor(stub_vit(), StubClip(), StubEditor(), known=Known.read(KNOWN))
     with pytest.warns(Note, match='zeppelin'):
-        result = asked(Image.new('RGB', (128, 128), 'red'), 'a zeppelin', 'an apple',
+        result = asked(drawn, 'a zeppelin', 'an apple',
                        num_anchors=1, num_proposals=1, progress=False)
     assert len(result.notes) == 1 and facts(result)['notes'] == result.notes
     with warnings.catch_warnings():
         warnings.simplefilter('error', Note)
-        assert asked(Image.new('RGB', (128, 128), 'red'), 'a bus', 'an apple', num_anchors=1,
+        assert asked(drawn, 'a bus', 'an apple', num_anchors=1,
                      num_proposals=1, progress=False).notes == ()
