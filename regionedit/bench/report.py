@@ -213,8 +213,8 @@ FRONT = (       # part, objects or all, column, what it says
     ('pocket-strangers', None, 'iou50', 'strangers, box overlaps by half or more'),
     ('pocket-known', 1, 'iou50', 'known things, box overlaps by half or more'))
 BESIDE = {'ours': 'ours', 'amortised': 'network trained before',
-    'paper-ranking': "the paper's score", 'best': 'best constant box', 'random-size': 'random size', 'whole': 'whole picture',
-    'truth': 'true box'}
+    'paper-ranking': "the paper's score", 'best': 'best constant box', 'random-size': 'random size',
+    'whole': 'whole picture', 'truth': 'true box'}
 NOT_YET = ('The models in this tree have not been measured yet: `python tools/results.py` makes '
            'the files that this page reads.')
 

@@ -276,11 +276,11 @@ def write_clip(model, words: int, folder: Path):
 class ClipRecipe(Recipe):
     "Trains the pocket CLIP and its tokenizer."
     name: str = 'clip'
-    batch_size: int = 128
-    lr: float = 2.5e-3
+    batch_size: int = 48
+    lr: float = 1.6e-3
     compiled: tuple = ('visual',)
     weight_decay: float = .05
-    small: float = .45      # share of the run on pictures of half the size: two and a half times
+    small: float = .6       # share of the run on pictures of half the size: two and a half times
                             # as many a second
 
     def build(self):

@@ -161,8 +161,10 @@ class DinoRecipe(Recipe):
         "The teacher's ViT; its head has done its service."
         save_vit(model['teacher']['vit'], Path(folder))
 
-    def load(self, model, folder):
-        "Go on from a ViT as `save` writes it; both heads begin anew, and alike."
-        from safetensors.torch import load_file
-        weights = load_file(Path(folder)/'model.safetensors')
-        for network in model.values(): network['vit'].load_state_dict(weights)
+# %% ../../nbs/api/pocket/06_dino.ipynb #c0e1000f
+@patch
+def load(self: DinoRecipe, model: nn.ModuleDict, folder: Path):
+    "Go on from a ViT as `save` writes it; both heads begin anew, and alike."
+    from safetensors.torch import load_file
+    weights = load_file(Path(folder)/'model.safetensors')
+    for network in model.values(): network['vit'].load_state_dict(weights)

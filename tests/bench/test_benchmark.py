@@ -171,7 +171,7 @@ def test_the_code_that_decides_a_row_is_all_there():
     root = __import__('pathlib').Path(regionedit.__file__).parent
     assert all(list(root.glob(pattern)) for pattern in CODE) and len(code_of()) == 12
     named = {f.relative_to(root).as_posix() for pattern in CODE for f in root.glob(pattern)}
-    assert {'method/editor.py', 'editors/maskgit.py', 'pocket/scenes.py', 'pocket/recogniser.py', 'bench/rows.py'} <= named
+    assert {'method/editor.py', 'editors/maskgit.py', 'pocket/scenes.py', 'pocket/judge.py', 'bench/rows.py'} <= named
 
 def test_the_file_does_not_tell_how_many_worked(models, judge, tmp_path):
     "Cases end in any order on a cluster; here the last comes first."
