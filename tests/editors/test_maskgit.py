@@ -217,7 +217,7 @@ def test_nearest_is_the_nearest():
 
 def test_block_tokens_know_their_own_block_only(tmp_path):
     pixels = torch.rand(6, 3, 24, 40, generator=generator())
-    model = vq.quantiser_from_pictures(pixels, latent_channels=20, num_vq_embeddings=16).eval()
+    model = vq.quantiser_from_pictures(pixels, patch_size=8, latent_channels=20, num_vq_embeddings=16).eval()
     tokens, changed = vq.tokens_of(model, pixels), pixels.clone()
     assert tokens.shape == (6, 3, 5)
     changed[:, :, 8:16, 16:24] = 1 - changed[:, :, 8:16, 16:24]
@@ -374,29 +374,29 @@ def test_recipes_write_a_checkpoint_that_the_editor_loads(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a trained quantiser in"): recipe.build()
     quantiser = VqRecipe(codes=32, pictures=4)
     model = quantiser.build()
-    quantiser.loss(model, quantiser.batch([2_000_000]), 0.).backward()
+    quantiser.loss(model, quantiser.batch(quantiser.world('cpu'), 1), 0.).backward()
     assert model.decoder[-2].weight.grad.abs().sum() > 0
     assert model.quantize.embedding.weight.grad is None
     quantiser.save(model, tmp_path / "vq" / "weights")
     torch.manual_seed(0)
     model = recipe.build()
-    recipe.loss(model, recipe.batch([2_000_000, 2_000_001]), 0.).backward()
+    recipe.loss(model, recipe.batch(recipe.world('cpu'), 2), 0.).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None
             or not p.grad.isfinite().all()] == []
     recipe.save(model, tmp_path / "weights")
     editor = MaskGitEditor.from_pretrained(tmp_path / "weights", num_inference_steps=2)
-    image, mask = Image.new("RGB", (64, 64), "teal"), Image.new("L", (64, 64))
-    mask.paste(255, (8, 8, 56, 40))
+    image, mask = Image.new("RGB", (80, 80), "teal"), Image.new("L", (80, 80))
+    mask.paste(255, (10, 10, 70, 50))
     tokens = []
     editor.fill([image], [mask], "a rocket",
                 callback_on_step_end=lambda e, i, t, v: tokens.append(v["tokens"]))
-    known = torch.ones(8, 8, dtype=torch.bool)
-    known[1:5, 1:7] = False
+    known = torch.ones(16, 16, dtype=torch.bool)
+    known[2:10, 2:14] = False
     expected = vq.tokens_of(recipe.vq,
                             torch.from_numpy(np.array(image, np.float32) / 255).permute(2, 0, 1)[
                                 None])
-    # 24 cos 45
-    assert torch.equal(tokens[-1][0][known], expected[0][known]) and (tokens[0] == 32).sum() == 16
+    # 96 cos 45
+    assert torch.equal(tokens[-1][0][known], expected[0][known]) and (tokens[0] == 32).sum() == 67
 
 
 def test_hidden_cells_are_of_the_box_and_follow_the_order():

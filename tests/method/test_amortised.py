@@ -55,7 +55,7 @@ def test_clip_sees_the_thing_in_its_own_box(clip, size, at):
     """An apple far from the diagonal, in pictures of three shapes: of four boxes, its own agrees
     with its name most."""
     image = background_image('on the grass', 1).resize(size)
-    apple = sprite('apple', 'noto', 44)
+    apple = sprite('red apple', 'noto', 44)
     image.paste(apple, at, apple)
     x, y = at
     boxes = torch.tensor(
