@@ -4,21 +4,18 @@ It is the edit of `regionedit edit --demo`, with the bundled models and the defa
 written (status 1, one sentence) unless it shows what the page says it shows: a recogniser that had no
 part in the search finds the thing replaced, and the winner's box is neither the smallest nor the
 largest that its anchor was offered. --look writes it anyway, to demo.png in this folder, to be
-looked at. If it fails, choose another prompt (`DEMO` in nbs/api/cli.ipynb and the first code cell of
-nbs/index.ipynb; its caption names the apple only).
+looked at. If it fails, choose another running example with tools/running_example.py.
 """
 import argparse, sys
 from pathlib import Path
 
 from regionedit import RegionEditor
 from regionedit.bench.metrics import replaced
-from regionedit.cli import DEMO
+from regionedit.course.lab import running_example
 from regionedit.method.core import covered
-from regionedit.pocket import example
 from regionedit.pocket.judge import load_recogniser, recognise
 
 OUT = Path(__file__).resolve().parent.parent/'assets'/'demo.png'
-TRUTH, THING = (33, 51, 94, 116), 'apple'     # the outline in the bundled picture, XYXY
 
 def area(box) -> int: return (box[2] - box[0]) * (box[3] - box[1])
 
@@ -45,10 +42,11 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--look', action='store_true', help='write it anyway, to ./demo.png')
     args = parser.parse_args()
+    shown = running_example()
     result = RegionEditor.from_pretrained('pocket')(
-        example(DEMO['image']), prompt=DEMO['prompt'], source=DEMO['source'], seed=0, progress=False)
-    wanted = DEMO['prompt'].split(' ', 1)[1]        # without its article
-    lost = faults(result, load_recogniser(), TRUTH, THING, wanted)
+        shown.image, prompt=shown.prompt, source=shown.source, seed=0, progress=False)
+    truth = shown.scene.objects[0].box
+    lost = faults(result, load_recogniser(), truth, shown.thing, shown.wanted)
     if args.look: result.compare(256).save('demo.png')
     elif not lost: result.compare(256).save(OUT)
     for said in lost: print(said, file=sys.stderr)
