@@ -65,7 +65,7 @@ def test_json_is_one_line_and_nothing_else(edit, calls, capsys, tmp_path):
     assert json.loads(out) == json.loads((tmp_path/'out'/'result.json').read_text()) and json.loads(out)['prompt'] == 'a rocket "über" all'
     assert calls[0][-1]['progress'] is False
 
-OTHER = dict(num_anchors=3, num_proposals=2, anchors='topk', proposals='fitted', min_size=.25, max_size=.5, roi='align', mask='patches', lambda_clip=2., lambda_dir=3., lambda_str=4., alpha=5., beta=6., source_weight=7., ranking='all', scale='spread',
+OTHER = dict(num_anchors=3, num_proposals=2, anchors='topk', proposals='centred', min_size=.25, max_size=.5, roi='align', mask='patches', lambda_clip=2., lambda_dir=3., lambda_str=4., alpha=5., beta=6., source_weight=7., ranking='all', scale='spread',
              learning_steps=11, lr=.5, entropy=.75, num_inference_steps=9, guidance_scale=3.5, budget=16, search='random', preview_steps=2, seed=8)
 
 def test_the_table_above_leaves_out_no_field():

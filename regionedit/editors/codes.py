@@ -94,6 +94,8 @@ class Decoder(nn.Module):
 class PatchAutoencoder(ModelMixin, ConfigMixin):
     """Linear code of blocks of p x p pixels, corrected by a network on each side. Pixels (n 3 H W)
     in -1..1; latents (n c H/p W/p)."""
+    exact = True    # float32 always: see `load_part`
+
     @register_to_config
     def __init__(self, patch_size: int = 8, latent_channels: int = 24, widths: tuple = (96, 192),
                  depth: int = 3, latents_mean=None, latents_std=None):
@@ -158,11 +160,17 @@ def autoencoder_from_pictures(
 def nearest(
     points: torch.Tensor,       # (n d)
     centres: torch.Tensor,      # (k d)
-    chunk: int = 8192,          # points at a time, for memory
+    chunk: int = 64,            # points at a time, so that the table stays in the cache
 ) -> torch.Tensor:              # (n) long
     "Index of the nearest centre of each point."
-    half = centres.square().sum(1) / 2
-    return torch.cat([(half - p @ centres.T).argmin(1) for p in points.split(chunk)])
+    half, found = centres.square().sum(1) / 2, []
+    # first which group of centres, then which of the group: twice as fast as one long search
+    group = 64 if len(centres) % 64 == 0 else 1
+    for part in points.split(chunk):
+        far = torch.addmm(half, part, centres.T, alpha=-1).unflatten(1, (-1, group))
+        at = far.amin(2).argmin(1)
+        found.append(at * group + far[torch.arange(len(part)), at].argmin(1))
+    return torch.cat(found)
 
 def k_means(
     points: torch.Tensor,       # (n d) float
@@ -189,6 +197,8 @@ def k_means(
 class BlockVq(ModelMixin, ConfigMixin):
     """Vector quantiser of pixel blocks, with the methods of diffusers' `VQModel`. Pixels (n 3 H W)
     in 0..1; latents (n d H/p W/p); tokens long."""
+    exact = True    # float32 always: see `load_part`
+
     @register_to_config
     def __init__(self, patch_size: int = 5, latent_channels: int = 32,
                  num_vq_embeddings: int = 8192, widths: tuple = (160, 160), depth: int = 3):

@@ -157,7 +157,10 @@ def load_part(
     """One component of a checkpoint in diffusers' layout, safetensors only. Raises
     `ModelNotAvailable`."""
     import torch
-    dtype, given = dtype or torch.float32, dict(local_files_only=True)
+    # our codes are small, and half precision would show in their pixels
+    exact = getattr(cls, 'exact', False)
+    dtype = torch.float32 if exact else dtype or torch.float32
+    given = dict(local_files_only=True)
     if variant and any((folder/part).glob(f'*.{variant}*')): given['variant'] = variant
     with reading(part, folder/part):
         if not (folder/part).is_dir(): raise FileNotFoundError('no folder there')

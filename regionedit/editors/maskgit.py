@@ -4,24 +4,27 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'cells_under', 'check_schedule', 'tokens_left', 'Step', 'reveal', 'step_noise', 'fill_tokens',
-           'embed_texts', 'predict_tokens', 'guided', 'feathered', 'MaskGitEditor']
+           'embed_texts', 'predict_tokens', 'PlacedEmbed', 'PlacedUVit2DModel', 'guided', 'feathered', 'MaskGitEditor']
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #91d17e81
 import json, math
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Callable, Optional
 
 from fastcore.basics import patch
 import torch
+from torch import nn
 import torch.nn.functional as F
+from diffusers import UVit2DModel
+from diffusers.models.unets.uvit_2d import UVit2DConvEmbed
 
 from ..method.core import to_images
 from ..method.edits import register_editor
 from .loading import load_part
 from .diffusion import as_tensors, in_passes, pixels_per_latent, read_texts
-from .codes import pixels_of, tokens_of
+from .codes import BlockVq, pixels_of, tokens_of
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #24db95b9
 def cells_under(
@@ -147,6 +150,26 @@ def predict_tokens(
     return transformer(tokens, encoder_hidden_states=states.to(transformer.dtype),
                        pooled_text_emb=pooled.to(transformer.dtype), micro_conds=micro).float()
 
+# %% ../../nbs/api/editors/03_maskgit.ipynb #a1c50002
+class PlacedEmbed(UVit2DConvEmbed):
+    "Tokens (n h w) to vectors (n c h w) that also say where in the grid they lie."
+    def __init__(self, side: int, *args):
+        super().__init__(*args)
+        self.places = nn.Parameter(.3 * torch.randn(self.conv.out_channels, side, side))
+
+    def forward(self, input_ids):
+        "Look up, and add each place's own vector."
+        return super().forward(input_ids) + self.places
+
+class PlacedUVit2DModel(UVit2DModel):
+    "aMUSEd's transformer with one learned vector a place; its grid has one size, `sample_size`."
+    @wraps(UVit2DModel.__init__)
+    def __init__(self, **config):
+        super().__init__(**config)
+        c = self.config
+        self.embed = PlacedEmbed(c.sample_size, c.in_channels, c.block_out_channels, c.vocab_size,
+                                 c.ln_elementwise_affine, c.layer_norm_eps, c.use_bias)
+
 # %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
 def guided(
     transformer,
@@ -178,14 +201,13 @@ _PARTS = dict(vqvae='VQModel', transformer='UVit2DModel',
               scheduler='AmusedScheduler')
 
 def _part_class(folder: Path, part: str):
-    "The class of a component; a quantiser's configuration says which of two it is."
+    "The class of a component; its configuration says whether it is one of ours."
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
-    if (part == 'vqvae' and (folder/'config.json').is_file()
-        and json.loads((folder/'config.json').read_text())['_class_name'] == 'BlockVq'):
-        from regionedit.editors.codes import BlockVq
-        return BlockVq
-    return getattr(diffusers, _PARTS[part])
+    file = folder/'config.json'
+    name = json.loads(file.read_text())['_class_name'] if file.is_file() else ''
+    ours = {c.__name__: c for c in (BlockVq, PlacedUVit2DModel)}
+    return ours.get(name) or getattr(diffusers, _PARTS[part])
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #b01ba286
 @register_editor('maskgit')

@@ -126,11 +126,13 @@ class Progress(Watch):
         self.clip, self.task, self.told = clip, task, told
 
     def begin(self, count: int, preview: bool = False):
+        "A search of `count` edits begins."
         self.count, self.what = count, 'previews' if preview else 'edits'
         self.edits, self.rows, self.at, self.best = (), [], None, None
         self.told(self)
 
     def made(self, edits: tuple):
+        "Measure new edits, and say which of all is best."
         if not edits: return
         seen = seen_in(self.clip, self.task, [e.box for e in edits])
         self.edits += edits
@@ -294,6 +296,7 @@ def _work(self: ExplorerWidget, do: str, what: dict):
     except Cancelled: self._tell('idle', 'Stopped; nothing was changed.')
     except Exception as error: self._tell('failed', ' '.join(f'{error}'.split()) or repr(error))
 
+# %% ../../nbs/api/explorer/02_widget.ipynb #75f54b1c
 @patch
 def ask(
     self: ExplorerWidget,

@@ -24,7 +24,7 @@ class Config:
     num_anchors: int = 8
     num_proposals: int = 7
     anchors: str = 'spread'
-    proposals: str = 'centred'
+    proposals: str = 'fitted'
     min_size: float = .2
     max_size: float = .6
     roi: str = 'pool'

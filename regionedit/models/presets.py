@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VITS', 'CLIPS', 'EDITOR_CARDS', 'VIT', 'CLIP', 'BUNDLED', 'PRESETS', 'Source', 'Preset', 'look_up_preset',
-           'kind_from_file', 'get_preset', 'half_of', 'check_device', 'choose_device']
+           'kind_from_file', 'get_preset', 'half_of', 'check_device', 'bf16_is_fast', 'choose_device']
 
 # %% ../../nbs/api/models/02_presets.ipynb #13fee18f
 from collections import Counter
@@ -55,7 +55,7 @@ VIT, CLIP = 'dino-vitb16', 'openai-vitb16'      # what goes with a public editor
 # %% ../../nbs/api/models/02_presets.ipynb #f2ec595d
 BUNDLED = {         # name -> kind of editor, bundled model, settings
     # chosen on validation scenes
-    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=2.)),
+    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=3.)),
     'pocket-maskgit': ('maskgit', 'maskgit',
                        dict(num_inference_steps=8, guidance_scale=3., temperature=1.,
                             windows_per_pass=8))}
@@ -171,6 +171,13 @@ def check_device(device: str) -> str:
         '"auto" takes the best') from None
     return device
 
+def bf16_is_fast(device: str = 'cpu') -> bool:
+    "Has the device instructions for bfloat16? Without them a CPU is slower with it."
+    import torch
+    if torch.device(device).type != 'cpu': return True
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+# %% ../../nbs/api/models/02_presets.ipynb #45dd8e1c
 def choose_device(
     device: str = 'auto',       # 'cuda', 'mps', 'cpu', 'cuda:1', ...
     dtype = 'auto',             # torch.dtype or its name: 'float16', 'bfloat16', 'float32'
@@ -183,7 +190,8 @@ def choose_device(
     best = 'cpu' if bundled else 'cuda' if cuda else 'mps' if mps else 'cpu'
     chosen = best if device == 'auto' else str(device)
     half = chosen.startswith('cuda') and not bundled
-    auto = 'float32' if not half else half_of(weights) if weights else 'float16'
+    auto = half_of(weights) if half and weights else 'float16' if half else 'float32'
+    if bundled and bf16_is_fast(chosen): auto = 'bfloat16'
     name = auto if dtype == 'auto' else str(dtype).removeprefix('torch.')
     if name not in ('float16', 'bfloat16', 'float32'): raise ValueError(
         f'expected dtype to be auto, float16, bfloat16 or float32, got {shown(dtype)}')

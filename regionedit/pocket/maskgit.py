@@ -18,8 +18,9 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
-from ..editors.maskgit import MaskGitEditor, cells_under, predict_tokens
-from ..editors.codes import BlockVq, quantiser_from_pictures, tokens_of
+from ..editors.maskgit import (MaskGitEditor, PlacedUVit2DModel, cells_under,
+                                        predict_tokens)
+from ..editors.codes import BlockVq, nearest, quantiser_from_pictures
 from .autoencoder import copy_figures, mean_psnr, reconstruction_loss
 from .clip import shared_tokenizer, tokenizer_corpus, train_tokenizer
 from .compose import WINDOW, Composer
@@ -95,8 +96,7 @@ def build_transformer(
     channels: int = 128,    # of the embedding, before the first convolutions
 ) -> nn.Module:
     "The transformer, untrained: convolutions at 16 x 16 tokens, attention at 8 x 8."
-    from diffusers import UVit2DModel
-    return UVit2DModel(hidden_size=width, cond_embed_dim=192, encoder_hidden_size=192,
+    return PlacedUVit2DModel(hidden_size=width, cond_embed_dim=192, encoder_hidden_size=192,
                        micro_cond_encode_dim=8, micro_cond_embed_dim=40, vocab_size=codes + 1,
                        codebook_size=codes, in_channels=channels, block_out_channels=width,
                        num_res_blocks=1, block_num_heads=width // 64, num_hidden_layers=layers,
@@ -178,7 +178,7 @@ def hidden_loss(
     """Cross-entropy at hidden cells, a fair sample of them, against the codes that fit them; the
     codebook's size is the mask token."""
     tokens, cells = batch['tokens'], batch['cells']
-    share = torch.cos(torch.rand(len(cells), device=cells.device) * math.pi / 2)
+    share = torch.cos(torch.rand(len(cells), device=cells.device)**2 * math.pi / 2)
     order = torch.rand(cells.shape, device=cells.device)
     hidden = hide_some(cells, share, order)
     asked = hide_some(cells, share.minimum(judged / cells.flatten(1).sum(1)), order)
@@ -226,9 +226,10 @@ class MaskGitRecipe(Recipe):
         batch = inpainting_batch(world, count)
         pixels = batch['pixels'] / 2 + .5
         cells = cells_under(batch['masks'], self.vq.config.patch_size)
-        vq = self.vq.to(pixels.device)
-        return dict(tokens=tokens_of(vq, pixels), latents=vq.encode(pixels).latents,
-                    cells=cells, texts=tokens_in(batch['texts'], self.tokenizer))
+        latents = self.vq.to(pixels.device).encode(pixels).latents
+        tokens = nearest(latents.movedim(1, -1).flatten(0, 2), self.vq.quantize.embedding.weight)
+        return dict(tokens=tokens.view_as(cells), latents=latents, cells=cells,
+                    texts=tokens_in(batch['texts'], self.tokenizer))
 
     def loss(self, model, batch, progress):
         "See `hidden_loss`."

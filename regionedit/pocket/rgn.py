@@ -231,8 +231,7 @@ class RgnRecipe(Recipe):
         table = {k: v[rows] for k, v in self.tables.items()}
         prompt, source = self.prompts[rows, wording], self.sources[rows, wording]
         shown = {k: table[k].float() for k in ('vit', 'clip', 'place', 'picture', 'boxes')}
-        losses = losses_of(table, prompt, source)
-        return dict(shown, prompt=prompt, source=source, losses=losses)
+        return dict(shown, prompt=prompt, source=source, losses=losses_of(table, prompt, source))
 
     def loss(self, model, batch, progress):
         "The two expected losses of this page, each with its entropy, and the error of the moves."

@@ -20,6 +20,7 @@ from torch import nn
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
+from ..models.presets import bf16_is_fast
 from .compose import Composer
 from .scenes import SEEDS
 
@@ -143,6 +144,7 @@ def train(
 ) -> dict:                      # held-out figures, steps, seconds
     "Train, evaluate the averaged weights, and write them with their figures to `out`/weights."
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)      # a CPU is many times slower with numbers below 1e-38
     run = Run(recipe, out, start, device)
     if resume: run.resume()
     if compile:
@@ -212,10 +214,7 @@ def fast_attention():
 
 def half_precision(device: str = 'cpu'):
     "Autocast to bfloat16 where that is fast: not on a CPU without instructions for it."
-    kind = torch.device(device).type
-    mkldnn = torch.backends.mkldnn.is_available() and torch.ops.mkldnn
-    fast = kind != 'cpu' or mkldnn and mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast(kind, torch.bfloat16, enabled=fast)
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16_is_fast(device))
 
 # %% ../../nbs/api/pocket/03_training.ipynb #523c3508
 @patch
