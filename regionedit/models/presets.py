@@ -55,7 +55,7 @@ VIT, CLIP = 'dino-vitb16', 'openai-vitb16'      # what goes with a public editor
 # %% ../../nbs/api/models/02_presets.ipynb #f2ec595d
 BUNDLED = {         # name -> kind of editor, bundled model, settings
     # chosen on validation scenes
-    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=10, guidance_scale=3.)),
+    'pocket': ('diffusion', 'diffusion', dict(num_inference_steps=6, guidance_scale=3.5)),
     'pocket-maskgit': ('maskgit', 'maskgit',
                        dict(num_inference_steps=8, guidance_scale=3., temperature=1.,
                             windows_per_pass=8))}

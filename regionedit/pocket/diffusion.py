@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TOKENS', 'PLACES', 'POCKET_ARGS', 'build_unet', 'build_text_encoder', 'build_scheduler', 'denoising_loss',
-           'prompt_of', 'inpainting_batch', 'tokens_in', 'find_autoencoder', 'write_index', 'save_rest', 'load_parts',
-           'DiffusionRecipe']
+           'prompt_of', 'inpainting_batch', 'tokens_in', 'find_autoencoder', 'write_index', 'save_rest', 'save_small',
+           'load_parts', 'DiffusionRecipe']
 
 # %% ../../nbs/api/pocket/08_diffusion.ipynb #885bb0b2
 from dataclasses import dataclass
@@ -145,6 +145,16 @@ def save_rest(
     write_index(folder, pipeline, dict(parts, scheduler=recipe.scheduler),
                 dict(text_encoder=model['text_encoder'], tokenizer=recipe.tokenizer))
 
+def save_small(model: nn.Module, folder: Path):
+    """diffusers' layout; matrices of 65,536 numbers or more in 8 bits (`float8_e4m3fn`), all else in
+    16."""
+    from safetensors.torch import load_file, save_file
+    model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder)
+    file, = Path(folder).glob('*.safetensors')
+    small = {k: v.to(torch.float8_e4m3fn) if v.ndim > 1 and v.numel() >= 2**16 else v
+             for k, v in load_file(file).items()}
+    save_file(small, file, metadata=dict(format='pt'))
+
 def load_parts(model: nn.ModuleDict, folder: Path):
     "Copy the components of a checkpoint in diffusers' layout into those of a recipe's model."
     for name, part in model.items():
@@ -197,8 +207,7 @@ class DiffusionRecipe(Recipe):
 
     def save(self, model, folder):
         "Stable Diffusion's layout of diffusers, half precision, the autoencoder beside the rest."
-        unet = model['unet'].half().to(memory_format=torch.contiguous_format)
-        unet.save_pretrained(folder/'unet')
+        save_small(model['unet'], folder/'unet')
         model['text_encoder'].half().save_pretrained(folder/'text_encoder')
         save_rest(self, model, folder, 'StableDiffusionInpaintPipeline', self.autoencoder,
                   vae=self.vae, unet=model['unet'])

@@ -25,7 +25,7 @@ from .autoencoder import copy_figures, mean_psnr, reconstruction_loss
 from .clip import shared_tokenizer, tokenizer_corpus, train_tokenizer
 from .compose import WINDOW, Composer
 from .diffusion import (TOKENS, inpainting_batch, load_parts, save_rest,
-                                         tokens_in)
+                                         save_small, tokens_in)
 from .judge import painter_figures
 from .scenes import SEEDS
 from .training import Recipe
@@ -211,8 +211,7 @@ class MaskGitRecipe(Recipe):
         return Path(self.root)/'vq'/'weights'
 
     def build(self):
-        """The parts around the quantiser that was trained before. Raises `FileNotFoundError` if
-        there is none."""
+        "The parts around the quantiser trained before. Raises `FileNotFoundError` without one."
         if not (self.quantiser/'config.json').exists():
             raise FileNotFoundError(f'expected a trained quantiser in {self.quantiser}, found '
                                     'none; run regionedit train vq first')
@@ -242,7 +241,8 @@ class MaskGitRecipe(Recipe):
 
     def save(self, model, folder):
         "aMUSEd's layout of diffusers, half precision, the quantiser beside the rest."
-        for name, part in model.items(): part.half().save_pretrained(folder/name)
+        save_small(model['transformer'], folder/'transformer')
+        model['text_encoder'].half().save_pretrained(folder/'text_encoder')
         save_rest(self, model, folder, 'AmusedPipeline', self.quantiser, vqvae=self.vq,
                   transformer=model['transformer'])
 

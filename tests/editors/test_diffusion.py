@@ -99,3 +99,20 @@ def test_callback_sees_each_step(tiny_stable_diffusion, window):
 def test_missing_checkpoint_is_one_sentence(tmp_path):
     with pytest.raises(ModelNotAvailable, match="expected vae in"):
         load_editor("diffusion", tmp_path)
+
+
+def test_large_matrices_are_stored_in_bytes_and_read_as_numbers(tmp_path):
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import load_file
+    from regionedit.pocket.diffusion import save_small
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(sample_size=4, in_channels=3, out_channels=1, block_out_channels=(64, 128), layers_per_block=1,
+                                down_block_types=('DownBlock2D',) * 2, up_block_types=('UpBlock2D',) * 2, norm_num_groups=8)
+    before = {k: v.clone() for k, v in unet.state_dict().items()}
+    save_small(unet, tmp_path)
+    stored = load_file(tmp_path/'diffusion_pytorch_model.safetensors')
+    assert {v.dtype for k, v in stored.items() if v.ndim > 1 and v.numel() >= 2**16} == {torch.float8_e4m3fn}
+    assert {v.dtype for k, v in stored.items() if v.ndim < 2 or v.numel() < 2**16} == {torch.float16}
+    loaded = UNet2DConditionModel.from_pretrained(tmp_path).state_dict()
+    assert {v.dtype for v in loaded.values()} == {torch.float32}
+    assert max((loaded[k] - v).norm() / v.norm() for k, v in before.items() if v.norm() > 0) < .05

@@ -209,9 +209,10 @@ def test_k_means_beats_its_start_and_refuses_too_few_points():
     with pytest.raises(ValueError, match="expected at least 401 points"): vq.k_means(points, 401)
 
 
-def test_nearest_is_the_nearest():
+@pytest.mark.parametrize('count', [9, 64, 320])      # in groups where they go into groups of 64
+def test_nearest_is_the_nearest(count):
     points, centres = (torch.randn(50, 4, generator=generator(1)),
-                       torch.randn(9, 4, generator=generator(2)))
+                       torch.randn(count, 4, generator=generator(2)))
     assert torch.equal(vq.nearest(points, centres, chunk=7), torch.cdist(points, centres).argmin(1))
 
 
@@ -249,6 +250,38 @@ def test_half_precision_keeps_the_quantiser_whole(tiny_amused):
     # force_upcast
     assert editor.vqvae.dtype == torch.float32
     assert editor.transformer.dtype == editor.text_encoder.dtype == torch.bfloat16
+
+
+SMALL = dict(hidden_size=32, cond_embed_dim=8, micro_cond_encode_dim=2, micro_cond_embed_dim=10,
+             encoder_hidden_size=8, vocab_size=9, codebook_size=8, in_channels=16,
+             block_out_channels=32, num_res_blocks=1, downsample=True, upsample=True,
+             block_num_heads=2, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+             sample_size=8)
+
+def test_a_transformer_with_places_is_loaded_as_one(tiny_amused, tmp_path):
+    import shutil
+    shutil.copytree(tiny_amused[0], tmp_path/'other')
+    torch.manual_seed(0)
+    model = maskgit.PlacedUVit2DModel(**SMALL)
+    model.save_pretrained(tmp_path/'other'/'transformer')
+    loaded = MaskGitEditor.from_pretrained(tmp_path/'other').transformer
+    assert type(loaded) is maskgit.PlacedUVit2DModel and loaded.config.sample_size == 8
+    assert torch.equal(loaded.embed.places, model.embed.places)
+    assert type(MaskGitEditor.from_pretrained(tiny_amused[0]).transformer).__name__ == 'UVit2DModel'
+
+def test_places_are_added_to_what_the_library_computes():
+    torch.manual_seed(0)
+    model = maskgit.PlacedUVit2DModel(**SMALL).eval()
+    tokens = torch.randint(0, 9, (2, 8, 8), generator=generator())
+    plain = super(maskgit.PlacedEmbed, model.embed).forward(tokens)
+    torch.testing.assert_close(model.embed(tokens) - plain, model.embed.places.expand_as(plain))
+
+@pytest.mark.parametrize('code', ['BlockVq', 'PatchAutoencoder'])
+def test_our_codes_stay_in_full_precision(code, tmp_path):
+    from regionedit.editors.loading import load_part
+    cls = getattr(vq, code)
+    cls(patch_size=4, latent_channels=4, **dict(num_vq_embeddings=8) if code == 'BlockVq' else {}).save_pretrained(tmp_path/'code')
+    assert load_part(tmp_path, 'code', cls, torch.bfloat16).dtype == torch.float32
 
 
 def test_equals_the_pipeline_of_diffusers(tiny_amused, windows):
@@ -468,7 +501,7 @@ def test_the_loss_of_some_hidden_cells_is_a_fair_sample_of_all():
     batch = dict(tokens=torch.randint(codes, (3, 16, 16)), latents=torch.randn(3, 4, 16, 16), cells=cells, texts=tokenizer(['a cat', 'a dog', ''], padding='max_length', max_length=24, return_tensors='pt').input_ids)
     @torch.no_grad()
     def plainly():
-        share, order = torch.cos(torch.rand(3) * math.pi / 2), torch.rand(cells.shape)
+        share, order = torch.cos(torch.rand(3)**2 * math.pi / 2), torch.rand(cells.shape)
         hidden = hide_some(cells, share, order)
         text = model['text_encoder'](batch['texts'], output_hidden_states=True)
         logits = predict_tokens(model['transformer'], batch['tokens'].masked_fill(hidden, codes), text.hidden_states[-2], text.text_embeds, WINDOW)

@@ -248,6 +248,7 @@ def test_the_rule_for_devices(cuda, mps, bundled, expected, monkeypatch, capsys)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: mps)
     monkeypatch.setattr(torch, 'empty', lambda *args, **kwargs: None)
+    monkeypatch.setattr('regionedit.models.presets.bf16_is_fast', lambda device: False)
     assert choose_device(bundled=bundled) == expected
     assert capsys.readouterr().err == ('' if bundled else f'regionedit: models on {expected[0]}, the editor in {str(expected[1])[6:]}\n')
 
@@ -263,6 +264,17 @@ def test_on_cuda_the_checkpoints_own_half(number, scheduler, expected, tmp_path,
     (tmp_path/'model_index.json').write_text(json.dumps(dict(scheduler=['diffusers', scheduler])))
     assert choose_device(weights=tmp_path) == ('cuda', getattr(torch, expected))
     assert choose_device('cpu', weights=tmp_path)[1] == torch.float32 and choose_device(dtype='float32', weights=tmp_path)[1] == torch.float32
+
+def test_bundled_painters_work_in_bfloat16_where_it_is_fast(monkeypatch):
+    asked = []
+    monkeypatch.setattr('regionedit.models.presets.bf16_is_fast', lambda device: not asked.append(device))
+    assert choose_device(bundled=True) == ('cpu', torch.bfloat16) and asked == ['cpu']
+    assert choose_device(dtype='float32', bundled=True)[1] == torch.float32 == choose_device('cpu')[1]
+
+def test_bfloat16_counts_as_fast_only_with_instructions_for_it(monkeypatch):
+    from regionedit.models.presets import bf16_is_fast
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
+    assert not bf16_is_fast('cpu') and bf16_is_fast('cuda:1')
 
 def test_what_is_asked_for_is_taken(monkeypatch):
     assert choose_device('cpu', 'bfloat16') == ('cpu', torch.bfloat16) and choose_device('cpu', torch.float16, bundled=True) == ('cpu', torch.float16)
