@@ -146,8 +146,8 @@ def save_rest(
                 dict(text_encoder=model['text_encoder'], tokenizer=recipe.tokenizer))
 
 def save_small(model: nn.Module, folder: Path):
-    """diffusers' layout; matrices of 65,536 numbers or more in 8 bits (`float8_e4m3fn`), all else in
-    16."""
+    """diffusers' layout; matrices of 65,536 numbers or more in 8 bits (`float8_e4m3fn`), the
+    others in 16."""
     from safetensors.torch import load_file, save_file
     model.half().to(memory_format=torch.contiguous_format).save_pretrained(folder)
     file, = Path(folder).glob('*.safetensors')
