@@ -153,8 +153,8 @@ def predict_tokens(
 # %% ../../nbs/api/editors/03_maskgit.ipynb #a1c50002
 class PlacedEmbed(UVit2DConvEmbed):
     "Tokens (n h w) to vectors (n c h w) that also say where in the grid they lie."
-    def __init__(self, side: int, *args):
-        super().__init__(*args)
+    def __init__(self, side: int, *args, **more):
+        super().__init__(*args, **more)
         self.places = nn.Parameter(.3 * torch.randn(self.conv.out_channels, side, side))
 
     def forward(self, input_ids):
@@ -168,7 +168,8 @@ class PlacedUVit2DModel(UVit2DModel):
         super().__init__(**config)
         c = self.config
         self.embed = PlacedEmbed(c.sample_size, c.in_channels, c.block_out_channels, c.vocab_size,
-                                 c.ln_elementwise_affine, c.layer_norm_eps, c.use_bias)
+                                 elementwise_affine=c.ln_elementwise_affine,
+                                 eps=c.layer_norm_eps, bias=c.use_bias)
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
 def guided(

@@ -204,7 +204,7 @@ def stand_out(
 ) -> torch.Tensor:          # (n) float, 0 or more
     "z: how much the inside of a box differs from a thin frame around it (ours)."
     sides, limit = boxes[:, 2:] - boxes[:, :2], torch.tensor(words[0].shape[:0:-1])
-    wide = (.15 * sides).round().long().clamp(min=1)
+    wide = (.15 * sides.float()).round().long().clamp(min=1)
     framed = torch.cat([(boxes[:, :2] - wide).clamp(min=0),
                         torch.minimum(boxes[:, 2:] + wide, limit)], 1)
     z = 0
@@ -247,7 +247,7 @@ def fit_boxes(
     words = cell_words(image, attention)
     boxes = all_boxes(tuple(words[0].shape[1:]))
     z, size = stand_out(words, boxes), torch.tensor(attention.size)
-    cell = size / torch.tensor(words[0].shape[:0:-1])
+    cell = size.float() / torch.tensor(words[0].shape[:0:-1])
     at = (anchors / cell)[:, None]
     holds = ((boxes[:, :2] <= at) & (at < boxes[:, 2:])).all(-1)                # (k n)
     best = [z.masked_fill(~row, -1.).topk(min(300, int(row.sum()))).indices for row in holds]
@@ -263,7 +263,7 @@ def fit_boxes(
     rows = [row or [first[0].item()] for row, first in zip(rows, best)]
     found = boxes[torch.tensor([(row + row[:1] * m)[:m] for row in rows])] * cell.repeat(2)
     words = cell_words(image, attention, FINE)
-    cell = (size / torch.tensor(words[0].shape[:0:-1])).repeat(2)
+    cell = (size.float() / torch.tensor(words[0].shape[:0:-1])).repeat(2)
     fine = sharpen(words, (found / cell).round().long().flatten(0, 1))
     found = fine.view(found.shape) * cell
     low = torch.minimum(found[..., :2].round().long(), size - 1)

@@ -223,11 +223,12 @@ class RgnRecipe(Recipe):
         return TextRegionNetwork(t['vit'].shape[-1], t['clip'].shape[-1], moves=True,
                                  eyes=weights_of(vit, clip.model))
 
-    def batch(self, seeds):
-        """What the network is shown of n scenes (p boxes each), and losses (n p); a later epoch
-        says it in other words."""
-        numbers = torch.tensor(seeds)
-        rows, wording = numbers % self.scenes, numbers // self.scenes % self.wordings
+    def world(self, device): "None: it learns from tables."
+
+    def batch(self, world, count):
+        "What the network is shown of n scenes (p boxes each), each in one wording; losses (n p)."
+        rows = torch.randint(self.scenes, (count,))
+        wording = torch.randint(self.wordings, (count,))
         table = {k: v[rows] for k, v in self.tables.items()}
         prompt, source = self.prompts[rows, wording], self.sources[rows, wording]
         shown = {k: table[k].float() for k in ('vit', 'clip', 'place', 'picture', 'boxes')}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'Recipe', 'learning_rate', 'save_checkpoint', 'load_checkpoint', 'lay_out', 'mix_in', 'train', 'Run',
-           'fast_attention', 'half_precision', 'make_card']
+           'fast_attention', 'no_denormals', 'half_precision', 'make_card']
 
 # %% ../../nbs/api/pocket/03_training.ipynb #54baa139
 from abc import ABC, abstractmethod
@@ -144,7 +144,6 @@ def train(
 ) -> dict:                      # held-out figures, steps, seconds
     "Train, evaluate the averaged weights, and write them with their figures to `out`/weights."
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
-    torch.set_flush_denormal(True)      # a CPU is many times slower with numbers below 1e-38
     run = Run(recipe, out, start, device)
     if resume: run.resume()
     if compile:
@@ -153,7 +152,7 @@ def train(
     if keep and not run.state['start']:
         raise ValueError('expected with keep a run that began with weights, got one that began '
                          'with random numbers; leave --keep out')
-    run.go_on(minutes * 60, progress)
+    with no_denormals(): run.go_on(minutes * 60, progress)
     with run.averaged() as model:
         if keep: mix_in(recipe, model, Path(run.state['start']), keep)
         return _finish(recipe, model, dict(run.state, keep=keep), out)
@@ -211,6 +210,13 @@ def fast_attention():
     # the switch's name says cuda; it governs the CPU too
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     with sdpa_kernel(SDPBackend.MATH): yield
+
+@contextmanager
+def no_denormals():
+    "Numbers below 1e-38 count as zero, since a CPU is many times slower with them."
+    torch.set_flush_denormal(True)
+    try: yield
+    finally: torch.set_flush_denormal(False)
 
 def half_precision(device: str = 'cpu'):
     "Autocast to bfloat16 where that is fast: not on a CPU without instructions for it."

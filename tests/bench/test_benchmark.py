@@ -88,13 +88,14 @@ def test_estimators_share_the_edits_and_are_counted_as_if_alone(models):
     assert all(o.score <= o.best + 1e-6 and o.best == found['ours'].best for o in found.values())
 
 def test_the_pages_methods_ask_for_little_more_than_one_table(models):
-    "Constant boxes are columns of ours' table; what is left are boxes of random size, one box each, and what the network moved."
+    "Constant boxes share one table of squares beside ours; what is left are boxes of random size, one box each, and what the network moved."
     task = draw_case(FIRST, 0).task
     ours = METHODS['ours'](models, task, Config(learning_steps=1))
     before = models.editor.windows
     for name in (*CONSTANTS, *(f'paper-{n}' for n in CONSTANTS), 'released', 'evidence', 'halving-16'):
         assert name in MAIN and METHODS[name](models, task, Config(learning_steps=1)).num_edits >= 1
-    assert models.editor.windows == before == ours.num_edits
+    squares = 8 * 7
+    assert before == ours.num_edits <= squares and models.editor.windows - before <= squares
     constant = METHODS['constant-3'](models, task, Config())
     assert constant.seconds >= models.price * constant.num_edits > 0, 'charged as if alone'
 

@@ -73,7 +73,7 @@ def edit(vit, monkeypatch, **options) -> EditResult:
     anchors = torch.tensor([[52., 24.], [16., 28.]])
     monkeypatch.setattr('regionedit.method.editor.choose_anchors', lambda *args: anchors)
     editor = RegionEditor(vit, ColourClip(), Blue())
-    return editor(two_things(), 'blue', 'red', **dict(dict(num_anchors=2, num_proposals=2, min_size=.3, max_size=.5, learning_steps=20, lr=.05, progress=False), **options))
+    return editor(two_things(), 'blue', 'red', **dict(dict(num_anchors=2, num_proposals=2, proposals='centred', min_size=.3, max_size=.5, learning_steps=20, lr=.05, progress=False), **options))
 
 def centre(box): return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
@@ -140,7 +140,7 @@ def test_the_papers_ranking_takes_part(vit, monkeypatch):
     anchors = torch.tensor([[52., 24.], [16., 28.]])
     monkeypatch.setattr('regionedit.method.editor.choose_anchors', lambda *args: anchors)
     models, task = RegionEditor(vit, ColourClip(), Blue()), BenchTask(two_things(), 'blue', 'red', ON_RED)
-    config = Config(num_anchors=2, num_proposals=2, min_size=.3, max_size=.5, learning_steps=20, lr=.05, source_weight=1.)
+    config = Config(num_anchors=2, num_proposals=2, proposals='centred', min_size=.3, max_size=.5, learning_steps=20, lr=.05, source_weight=1.)
     found = {name: METHODS[name](models, task, config) for name in ('ours', 'paper-ranking')}
     assert centre(found['ours'].box) == (16, 28) and centre(found['paper-ranking'].box) == (52, 24)
     assert all(o.score == pytest.approx(o.best) for o in found.values()) and found['ours'].score == run_method(models, task, config).score

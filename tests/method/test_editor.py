@@ -264,6 +264,7 @@ def test_a_preset_brings_its_three_models(monkeypatch):
     import regionedit.models.pretrained as module
     from regionedit.models.presets import get_preset
     preset = get_preset('pocket')
+    monkeypatch.setattr('regionedit.models.presets.bf16_is_fast', lambda device: True)
     for name in ('load_vit', 'load_clip'):
         monkeypatch.setattr(module, name, lambda folder, device, name=name: (name, folder, device))
     monkeypatch.setattr(module, 'load_editor',
@@ -272,7 +273,7 @@ def test_a_preset_brings_its_three_models(monkeypatch):
     loaded = RegionEditor.from_pretrained('pocket', guidance_scale=2.)
     assert loaded.vit == ('load_vit', preset.vit, 'cpu')
     assert loaded.clip == ('load_clip', preset.clip, 'cpu') and loaded.preset == 'pocket'
-    assert loaded.editor == ('diffusion', preset.editor_weights, 'cpu', torch.float32,
+    assert loaded.editor == ('diffusion', preset.editor_weights, 'cpu', torch.bfloat16,
                              dict(preset.editor_args, guidance_scale=2.))
     with pytest.raises(ValueError, match='expected a preset out of'):
         RegionEditor.from_pretrained('no-such-preset')
@@ -288,13 +289,13 @@ def test_the_editor_sees_the_picture_itself_not_the_small_copy(vit):
         size = 256
         def fill(self, images, masks, prompt, **kwargs): seen.extend(images); return images
     editor = RegionEditor(vit, StubClip(), Watching())
-    result = editor(stripes, 'a rocket', 'a cat', num_anchors=1, num_proposals=1, min_size=.15,
-                    max_size=.15, progress=False)
+    result = editor(stripes, 'a rocket', 'a cat', num_anchors=1, num_proposals=1, proposals='centred',
+                    min_size=.15,                    max_size=.15, progress=False)
     assert seen[0].size == (256, 256) and np.asarray(seen[0], float).std() > 60
     assert result.box[2] - result.box[0] == pytest.approx(.15 * 1024, abs=8)
     again = RegionEditor(vit, StubClip(), Watching()); again.cache = editor.cache
-    again(working_copy(stripes), 'a rocket', 'a cat', num_anchors=1, num_proposals=1, min_size=.15,
-          max_size=.15, progress=False)
+    again(working_copy(stripes), 'a rocket', 'a cat', num_anchors=1, num_proposals=1, proposals='centred',
+                    min_size=.15,          max_size=.15, progress=False)
     # the copy on its own is another picture, also to the cache
     assert len(seen) == 2 and np.asarray(seen[1], float).std() < 20
 
@@ -376,7 +377,7 @@ def test_pixels_that_are_no_numbers_cost_their_own_box_only(vit, tmp_path, value
 
 def test_an_editor_that_refuses_a_batch_is_asked_for_each_window(vit):
     "What a loop of to_image does, as editors of others have it."
-    shown, options = [], dict(FEW, num_anchors=2)
+    shown, options = [], dict(FEW, num_anchors=2, proposals='centred')
     class Watching(StubEditor):
         def fill(self, images, *args, **kwargs):
             shown.extend(i.tobytes() for i in images); return super().fill(images, *args, **kwargs)

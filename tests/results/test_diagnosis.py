@@ -194,14 +194,14 @@ class IdleEditor(StubEditor):
 
 def test_rules_that_need_another_editor_or_other_words_than_the_pocket_worlds(green):
     idle = RegionEditor(stub_vit(), ColourClip(), IdleEditor())
-    result = idle(green, 'red', 'blue', progress=False, **SMALL)
+    result = idle(green, 'red', 'blue', progress=False, proposals='centred', **SMALL)
     assert 'hardly changed' in [f.rule for f in diagnose(numbers_of(result))]
     wrong = RegionEditor(stub_vit(), ColourClip(),
                          RedEditor())(Image.new('RGB', (60, 48), (0, 200, 0)), 'red', 'blue',
                                       progress=False, **SMALL)
     found = [f.rule for f in diagnose(numbers_of(wrong, clip=ColourClip(), others=('green',)))]
     assert 'source not found' in found and 'wrong place' not in found
-    small = idle(green, 'red', 'blue', progress=False, min_size=.1, max_size=.2, **SMALL)
+    small = idle(green, 'red', 'blue', progress=False, proposals='centred', min_size=.1, max_size=.2, **SMALL)
     assert 'box too small' in [f.rule for f in diagnose(numbers_of(small, (0, 0, 60, 48)))]
     same = idle(green, 'red', 'rosy', progress=False, **SMALL)
     assert 'texts too close' in [f.rule for f in diagnose(numbers_of(same, clip=ColourClip()))]
