@@ -657,8 +657,8 @@ def decoding_diagram() -> Diagram:
     "One step of MaskGIT's decoding, and what its schedule leaves unknown."
     n, x, size = editor_shapes(), columns(4, 138), (138, 84)
     g = Diagram('One decoding step', 'The transformer guesses every unknown token; the surest '
-                'guesses are kept, and a cosine schedule says how many. Below: the tokens of a '
-                'hole of 36 after each step.', 330)
+                'guesses are kept, and a cosine schedule says how many. Below: a hole of 36 in '
+                '8 x 8 tokens after each step.', 330)
     g.box('tokens', (x[0], 40), size, 'tokens', 'some unknown', times(n['tokens']))
     g.box('transformer', (x[1], 40), size, 'transformer', 'codes × h × w',
           times([n['codes'], *n['tokens']]), kind='model')
@@ -670,7 +670,7 @@ def decoding_diagram() -> Diagram:
     for name, end in (('prompt', 'transformer'), ('schedule', 'keep')):
         g.arrow(name, end, '', 'top', 'bottom')
     g.arrow('keep', 'tokens', f'repeated {n["token_steps"]} times', 'top', 'top')
-    _tokens_strip(g, 250, n['tokens'][0], n['token_steps'])
+    _tokens_strip(g, 250, 8, n['token_steps'])     # an example, small enough to be seen
     return g.note((10, 234), 'Unknown tokens before the first step, and after each:', 'left',
                   colour=QUIET)
 

@@ -12,10 +12,11 @@ from typing import Optional
 
 import torch
 
+from ..method.attention import attend
 from ..method.config import Task, Watch
 from ..method.core import box_iou, check_box, contains
 from ..method.edits import Edit
-from ..method.regions import proposal_sizes, propose
+from ..method.regions import propose_for
 from ..method.editor import EditResult
 from ..method.table import fill_table
 
@@ -151,8 +152,8 @@ def best_at(
     config, task = result.config, replace(_task(result), watch=watch)
     copy = task.image.size
     at = torch.tensor([anchor]) * torch.tensor(copy) / torch.tensor(task.picture.size)
-    sizes = proposal_sizes(config.num_proposals, config.min_size, config.max_size)
-    table = fill_table(editor, task, task.up(propose(at, sizes, copy)))
+    boxes = propose_for(task.image, attend(editor.vit, task.image), at, config)
+    table = fill_table(editor, task, task.up(boxes))
     return tuple(table.boxes[0, table.loss(config)[0].argmin()].tolist())
 
 # %% ../../nbs/api/results/01_findings.ipynb #eaebb005

@@ -180,7 +180,7 @@ def test_a_large_picture_is_edited_on_its_working_copy(editor):
     assert look.edit.paste(image).getpixel((1100, 200)) == (255, 0, 0)
 
 def test_the_best_proposal_at_an_anchor_of_ones_own(editor, green):
-    result = editor(green, 'red', 'blue', progress=False, **SMALL)
+    result = editor(green, 'red', 'blue', progress=False, proposals='centred', **SMALL)
     boxes = propose(torch.tensor([[48., 37.]]), proposal_sizes(2), green.size)[0].tolist()
     box = best_at(editor, result, (48, 37))
     looks = [look_at(editor, result, b) for b in boxes]
@@ -205,3 +205,14 @@ def test_rules_that_need_another_editor_or_other_words_than_the_pocket_worlds(gr
     assert 'box too small' in [f.rule for f in diagnose(numbers_of(small, (0, 0, 60, 48)))]
     same = idle(green, 'red', 'rosy', progress=False, **SMALL)
     assert 'texts too close' in [f.rule for f in diagnose(numbers_of(same, clip=ColourClip()))]
+
+@pytest.mark.parametrize('proposals', ['centred', 'fitted'])
+def test_the_best_at_an_anchor_is_one_of_its_proposals(proposals):
+    from regionedit.method.attention import attend
+    from regionedit.method.regions import propose_for
+    vit, picture = stub_vit(), Image.new('RGB', (96, 80), (0, 200, 0))
+    picture.paste((200, 0, 0), (20, 16, 56, 52))
+    editor = RegionEditor(vit, ColourClip(), RedEditor())
+    result = editor(picture, 'red', 'green', progress=False, num_anchors=2, num_proposals=3, proposals=proposals, learning_steps=2)
+    boxes = propose_for(picture, attend(vit, picture), torch.tensor([[38., 34.]]), result.config)
+    assert list(best_at(editor, result, (38, 34))) in boxes[0].tolist()
