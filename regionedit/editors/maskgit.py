@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'cells_under', 'check_schedule', 'tokens_left', 'Step', 'reveal', 'step_noise', 'fill_tokens',
-           'embed_texts', 'predict_tokens', 'PlacedEmbed', 'PlacedUVit2DModel', 'guided', 'feathered', 'MaskGitEditor']
+           'embed_texts', 'predict_tokens', 'PlacedEmbed', 'PlacedUVit2DModel', 'without_last_layer', 'guided',
+           'feathered', 'MaskGitEditor']
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #91d17e81
 import json, math
+from copy import copy
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -81,14 +83,16 @@ def reveal(
     gumbel: torch.Tensor,       # (hw) float: noise on the confidence, already times the temperature
 ) -> Step:
     "Draw every unknown token, keep the most confident (MaskGIT 3.2)."
-    flat, p = tokens.flatten(1), logits.float().flatten(2).movedim(1, -1).softmax(-1)
+    flat = tokens.flatten(1)
     unknown = flat == mask_token_id
-    drawn = torch.where(unknown, (p / race).argmax(-1), 0)
-    confidence = p.gather(-1, drawn[..., None])[..., 0].clamp(min=1e-20).log() + gumbel
-    confidence = confidence.masked_fill(~unknown, math.inf)
+    window, cell = unknown.nonzero().T
+    p = logits.flatten(2)[window, :, cell].float().softmax(-1)      # (unknown cells, k)
+    drawn = (p / race[cell]).argmax(-1)
+    sure = p.gather(-1, drawn[:, None])[:, 0].clamp(min=1e-20).log() + gumbel[cell]
+    confidence = torch.full(flat.shape, math.inf, device=flat.device).masked_scatter(unknown, sure)
     rank = confidence.argsort(dim=1, stable=True).argsort(1)        # 0 for the least confident
     again = rank < left[:, None]
-    result = torch.where(unknown, drawn, flat).masked_fill(again, mask_token_id)
+    result = flat.masked_scatter(unknown, drawn).masked_fill(again, mask_token_id)
     return Step(*(v.view_as(tokens) for v in (result, confidence, again)))
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #095afa46
@@ -172,6 +176,13 @@ class PlacedUVit2DModel(UVit2DModel):
                                  eps=c.layer_norm_eps, bias=c.use_bias)
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
+def without_last_layer(transformer) -> tuple:   # the transformer up to there, and the layer
+    "A copy that shares all weights and stops before the last layer; the original stays as it is."
+    head, layer, cut = copy(transformer.mlm_layer), transformer.mlm_layer.conv2, copy(transformer)
+    head._modules = dict(head._modules, conv2=nn.Identity())
+    cut._modules = dict(cut._modules, mlm_layer=head)
+    return cut, layer
+
 def guided(
     transformer,
     texts: tuple,           # what `embed_texts` gives for the empty text and the prompt
@@ -179,11 +190,12 @@ def guided(
     size: int,              # side of the picture, pixels
 ) -> Callable:              # tokens (n h w) -> logits (n k h w)
     "The transformer with classifier-free guidance."
+    features, last = without_last_layer(transformer)
     def predict(tokens):
         states, pooled = (t.repeat_interleave(len(tokens), 0) for t in texts)
-        free, told = predict_tokens(transformer, tokens.repeat(2, 1, 1), states, pooled,
+        free, told = predict_tokens(features, tokens.repeat(2, 1, 1), states, pooled,
                                     size).chunk(2)
-        return free + guidance_scale * (told - free)
+        return last((free + guidance_scale * (told - free)).to(last.weight.dtype)).float()
     return predict
 
 # %% ../../nbs/api/editors/03_maskgit.ipynb #65d5f568
