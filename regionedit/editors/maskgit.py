@@ -89,7 +89,7 @@ def reveal(
     p = logits.flatten(2)[window, :, cell].float().softmax(-1)      # (unknown cells, k)
     drawn = (p / race[cell]).argmax(-1)
     sure = p.gather(-1, drawn[:, None])[:, 0].clamp(min=1e-20).log() + gumbel[cell]
-    confidence = torch.full(flat.shape, math.inf, device=flat.device).masked_scatter(unknown, sure)
+    confidence = sure.new_full(flat.shape, math.inf).masked_scatter(unknown, sure)
     rank = confidence.argsort(dim=1, stable=True).argsort(1)        # 0 for the least confident
     again = rank < left[:, None]
     result = flat.masked_scatter(unknown, drawn).masked_fill(again, mask_token_id)
@@ -178,7 +178,12 @@ class PlacedUVit2DModel(UVit2DModel):
 # %% ../../nbs/api/editors/03_maskgit.ipynb #8c128b2e
 def without_last_layer(transformer) -> tuple:   # the transformer up to there, and the layer
     "A copy that shares all weights and stops before the last layer; the original stays as it is."
-    head, layer, cut = copy(transformer.mlm_layer), transformer.mlm_layer.conv2, copy(transformer)
+    cut = copy(transformer)
+    if 'network' in cut._modules:       # of a preview: what it asks is cut
+        inner, layer = without_last_layer(cut.network)
+        cut._modules = dict(cut._modules, network=inner)
+        return cut, layer
+    head, layer = copy(cut.mlm_layer), cut.mlm_layer.conv2
     head._modules = dict(head._modules, conv2=nn.Identity())
     cut._modules = dict(cut._modules, mlm_layer=head)
     return cut, layer
