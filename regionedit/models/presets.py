@@ -191,7 +191,7 @@ def choose_device(
     chosen = best if device == 'auto' else str(device)
     half = chosen.startswith('cuda') and not bundled
     auto = half_of(weights) if half and weights else 'float16' if half else 'float32'
-    if bundled and bf16_is_fast(chosen): auto = 'bfloat16'
+    if bundled and chosen == 'cpu' and bf16_is_fast(chosen): auto = 'bfloat16'
     name = auto if dtype == 'auto' else str(dtype).removeprefix('torch.')
     if name not in ('float16', 'bfloat16', 'float32'): raise ValueError(
         f'expected dtype to be auto, float16, bfloat16 or float32, got {shown(dtype)}')

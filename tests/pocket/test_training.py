@@ -298,3 +298,19 @@ def test_a_recipe_must_be_filled_in():
     class Half(Recipe):
         def build(self): return nn.Linear(1, 1)
     with pytest.raises(TypeError, match='batch'): Half()
+
+# what the loop asks of every recipe
+
+def test_every_recipe_takes_what_the_loop_hands_it():
+    import importlib, inspect
+    from regionedit.cli import RECIPES
+    wanted = {name: list(inspect.signature(getattr(Recipe, name)).parameters) for name in ('world', 'batch', 'loss')}
+    for module, cls in RECIPES.values():
+        recipe = getattr(importlib.import_module(f'regionedit.pocket.{module}'), cls)
+        for name, parameters in wanted.items():
+            assert list(inspect.signature(getattr(recipe, name)).parameters) == parameters, f'{cls}.{name}'
+
+def test_small_numbers_count_as_zero_while_training_only():
+    small = torch.tensor([1e-39])
+    with training.no_denormals(): assert (small * 1).item() == 0
+    assert (small * 1).item() > 0
