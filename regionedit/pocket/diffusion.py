@@ -206,9 +206,9 @@ class DiffusionRecipe(Recipe):
         return painter_figures(self.editor(model), SEEDS['validation'][:64])
 
     def save(self, model, folder):
-        "Stable Diffusion's layout of diffusers, half precision, the autoencoder beside the rest."
+        "Stable Diffusion's layout of diffusers, see `save_small`, the autoencoder beside the rest."
         save_small(model['unet'], folder/'unet')
-        model['text_encoder'].half().save_pretrained(folder/'text_encoder')
+        save_small(model['text_encoder'], folder/'text_encoder')
         save_rest(self, model, folder, 'StableDiffusionInpaintPipeline', self.autoencoder,
                   vae=self.vae, unet=model['unet'])
 

@@ -240,9 +240,9 @@ class MaskGitRecipe(Recipe):
                                SEEDS['validation'][:64])
 
     def save(self, model, folder):
-        "aMUSEd's layout of diffusers, half precision, the quantiser beside the rest."
+        "aMUSEd's layout of diffusers, see `save_small`, the quantiser beside the rest."
         save_small(model['transformer'], folder/'transformer')
-        model['text_encoder'].half().save_pretrained(folder/'text_encoder')
+        save_small(model['text_encoder'], folder/'text_encoder')
         save_rest(self, model, folder, 'AmusedPipeline', self.quantiser, vqvae=self.vq,
                   transformer=model['transformer'])
 
