@@ -18,13 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT/'nbs'/'results'/'data'
 RATE = 12.      # edits a second, one core, editor alone (a figure to plan with)
-FEW = ('ours,paper-ranking,released,amortised,halving-16,' + ','.join(f'constant-{j}'
-       for j in range(1, 8)) + ',random-size,evidence,similar,whole,truth')
+CONSTANTS = ','.join(f'constant-{j}' for j in range(1, 8))
+FEW = (f'ours,paper-ranking,released,amortised,halving-16,{CONSTANTS},random-size,evidence,similar,'
+       'whole,truth')
+FEWER = f'ours,amortised,{CONSTANTS},truth'
 
 def bench(preset: str, world: str, scenes: int, methods: str) -> tuple:
     "A part of the benchmark: arguments, edits, other seconds (measured per scene, one core)."
     out = DATA/f'{preset}-{world}'
-    edits, other = (80, 9.5) if methods == 'main' else (74, 6) if methods == FEW else (66, 4)
+    edits, other = (80, 9.5) if methods == 'main' else (74, 6)
     return (['-m', 'regionedit.cli', 'bench', '--preset', preset, '--world', world, '--scenes',
              str(scenes), '--seeds', '1', '--methods', methods, '--out', str(out), '--json'],
             scenes * edits, scenes * other)
@@ -49,8 +51,8 @@ PARTS = {       # the first is needed most; name -> (arguments, edits, other sec
     'pocket-maskgit-strangers': bench('pocket-maskgit', 'strangers', 20, FEW),
     'evidence-oracle': evidence(20, '--oracle'),
     'evidence': evidence(4),
-    'pocket-unseen': bench('pocket', 'unseen', 16, 'ours,amortised,constant-4,truth'),
-    'pocket-clutter': bench('pocket', 'clutter', 16, 'ours,amortised,constant-4,truth')}
+    'pocket-unseen': bench('pocket', 'unseen', 16, FEWER),
+    'pocket-clutter': bench('pocket', 'clutter', 16, FEWER)}
 
 def seconds(name: str) -> float:
     "Planned, of one core."

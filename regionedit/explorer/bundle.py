@@ -51,7 +51,7 @@ def webp(
 ) -> str:                   # a data URL
     "A picture as a page can show it."
     buffer = io.BytesIO()
-    image.save(buffer, 'WEBP', lossless=exact, quality=20 if exact else quality, method=1)
+    image.save(buffer, 'WEBP', lossless=exact, quality=20 if exact else quality, method=4)
     return 'data:image/webp;base64,' + b64encode(buffer.getvalue()).decode()
 
 def _small(image: Image.Image, scale: float) -> Image.Image:
