@@ -201,7 +201,8 @@ def in_words(found: dict) -> str:            # one of `corrected`
     value, low, high = found['value']
     said = f'{100 * value:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f}; '
     said += f'chance {found["holm"]:.3f} after Holm)'
-    if found['holm'] >= .05 or low <= 0 <= high: return f'which cannot be told from chance: {said}'
+    if found['holm'] >= .05 or low <= 0 <= high:
+        return f'neither more nor less often, as far as can be told: {said}'
     return f'{"more" if value > 0 else "less"} often: {said}'
 
 # %% ../../nbs/api/bench/03_report.ipynb #9e4f3925
