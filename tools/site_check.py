@@ -228,7 +228,7 @@ def try_it(docs: Path) -> list:
     lost = [f'try_it.html: {n} is missing; run python tools/try_it.py' for n, file in files.items()
             if not file.exists()]
     return lost + [f'try_it.html: {n} weighs {file.stat().st_size} bytes, expected at most {MOST}; '
-                   'see GLANCE of regionedit.explorer.bundle' for n, file in files.items()
+                   'see FINE and GLANCE of regionedit.explorer.bundle' for n, file in files.items()
                    if file.exists() and file.stat().st_size > MOST]
 
 # ---- solutions
