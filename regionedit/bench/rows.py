@@ -167,6 +167,7 @@ def in_order(rows: list) -> list:
     return sorted(rows, key=lambda r: (presets.index(r['preset']), r['scene'], r['noise'],
                                        methods.index(r['method'])))
 
+# %% ../../nbs/api/bench/03_rows.ipynb #5ca10a01
 def run_rows(
     models: Callable,       # of `keep`: (`RegionEditor`, `Recogniser`)
     path: Path,             # of the CSV; its folder exists

@@ -124,6 +124,7 @@ GIVEN = {'self', 'prompt', 'image', 'mask_image', 'height', 'width', 'generator'
          'return_dict', 'callback_on_step_end', 'max_area', '_auto_resize',
          'kwargs'}       # by the method, not by its user
 
+# %% ../../nbs/api/editors/04_pipeline.ipynb #5ca40a01
 @register_editor('pipeline')
 class PipelineEditor:
     "Text-guided inpainting with a pipeline of diffusers (LR 3.4)."

@@ -62,6 +62,7 @@ return () => { meet.models.delete(name); page()?.part(); meet.pages.delete(name)
 },
 async render(at) { return (await load(at.model.get('script'))).render(at); } };"""
 
+# %% ../../nbs/api/explorer/02_widget.ipynb #5ca50a01
 class Page(AnyWidget):
     "A page in a notebook: `bundle` is what it shows, `status` what is being done."
     _esm, _css, _heavy = _MEET, asset('explorer.css'), ('bundle', 'script')

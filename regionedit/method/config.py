@@ -141,6 +141,7 @@ def working_copy(image: Image.Image) -> Image.Image:
     if scale >= 1: return image
     return image.resize([max(1, round(s * scale)) for s in image.size], Image.LANCZOS)
 
+# %% ../../nbs/api/method/01_config.ipynb #5ca30a01
 @dataclass(frozen=True)
 class Task:
     "One picture, what is wanted of it, and how. Boxes: XYXY pixels of `picture`, half-open."

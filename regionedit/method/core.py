@@ -305,6 +305,7 @@ def contains(
     "Is a point inside a half-open box?"
     return box[0] <= point[0] < box[2] and box[1] <= point[1] < box[3]
 
+# %% ../../nbs/api/method/00_core.ipynb #5ca20a01
 def check_box(
     box: tuple,         # XYXY, pixels
     size: tuple,        # (width, height) of the picture

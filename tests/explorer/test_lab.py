@@ -118,6 +118,15 @@ def heap(tab) -> float:     # MB
     for _ in range(3): session.send('HeapProfiler.collectGarbage'); tab.wait_for_timeout(150)
     return session.send('Runtime.getHeapUsage')['usedSize'] / 1e6
 
+def reads_without_a_kernel(browser, lab):
+    "Every view but the live part."
+    again = opened(browser, lab, 'explore')
+    again.wait_for_selector('.rex-stage', timeout=60_000)
+    again.get_by_role('tab', name='Ranking').click()
+    assert again.locator('.rex-words').inner_text().startswith('Anchor')
+    assert 'model not found' not in again.locator('body').inner_text()
+    again.close()
+
 def test_alive_run_anew_and_reopened(browser, lab):
     tab = opened(browser, lab, 'explore')
     run_all(tab, '.rex-stage')
@@ -164,13 +173,7 @@ def test_alive_run_anew_and_reopened(browser, lab):
     tab.wait_for_timeout(1000)
     assert tab.wrong == []
     tab.close()
-
-    again = opened(browser, lab, 'explore')     # no kernel: every view but the live part
-    again.wait_for_selector('.rex-stage', timeout=60_000)
-    again.get_by_role('tab', name='Ranking').click()
-    assert again.locator('.rex-words').inner_text().startswith('Anchor')
-    assert 'model not found' not in again.locator('body').inner_text()
-    again.close()
+    reads_without_a_kernel(browser, lab)
 
 def test_a_host_that_needs_a_view(browser, lab):
     "The widget's own view, as Colab and VS Code show it."
