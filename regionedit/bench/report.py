@@ -242,6 +242,7 @@ def front_table(folder: Path) -> str:       # Markdown
                       f'best of seven there, {in_words(best)}.')
     return text
 
+# %% ../../nbs/api/bench/03_report.ipynb #3ec166ab
 def front_sight(file: Path) -> str:         # Markdown
     "The attention beside maps that have learned nothing, from the lines of `pocket.measure`."
     if not Path(file).exists(): return NOT_YET

@@ -34,7 +34,7 @@ class Config:
     lambda_str: float = 1.
     alpha: float = 2.
     beta: float = 1.
-    source_weight: float = 2.
+    source_weight: float = 4.
     scale: str = 'paper'
     ranking: str = 'paper'
     estimator: str = 'exact'
@@ -152,6 +152,7 @@ class Watch:
     def made(self, edits: tuple):
         "These are there now, new or out of the cache; a tuple of `Edit`."
 
+# %% ../../nbs/api/method/01_config.ipynb #68708e96
 @dataclass(frozen=True)
 class Task:
     "One picture, what is wanted of it, and how. Boxes: XYXY pixels of `picture`, half-open."

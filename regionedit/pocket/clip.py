@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'check_tokenizer',
-           'save_tokenizer', 'build_clip', 'contrastive_loss', 'said_of', 'pictures_and_words', 'bank_of_names',
-           'shares', 'encode_text', 'encode_texts', 'compact', 'zero_shot', 'in_other_light', 'zero_shot_figures',
-           'write_clip', 'ClipRecipe']
+           'save_tokenizer', 'build_clip', 'rescaled', 'NormedPool', 'contrastive_loss', 'said_of',
+           'pictures_and_words', 'bank_of_names', 'shares', 'encode_text', 'encode_texts', 'compact', 'zero_shot',
+           'in_other_light', 'zero_shot_figures', 'write_clip', 'ClipRecipe']
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #65cc89de
+from copy import deepcopy
 from dataclasses import dataclass
 import json, os, shutil
 from pathlib import Path
@@ -117,6 +118,54 @@ def build_clip(vocab_size: int) -> nn.Module:
     # the layout in which a CPU convolves fastest
     return model.to(memory_format=torch.channels_last)
 
+# %% ../../nbs/api/pocket/04_clip.ipynb #2ac664ba
+def rescaled(
+    pool: nn.Module,        # open_clip's `AttentionPool2d`
+    mean: torch.Tensor,     # (c) float
+    std: torch.Tensor,      # (c) float
+) -> nn.Module:
+    "The pooling that does to `(x - mean) / std` what the given one does to `x`."
+    pool = deepcopy(pool)
+    with torch.no_grad():
+        pool.positional_embedding.div_(std)
+        for layer in (pool.q_proj, pool.k_proj, pool.v_proj):
+            layer.bias.add_(layer.weight @ mean)
+            layer.weight.mul_(std)
+    return pool
+
+class NormedPool(nn.Module):
+    "Attention pooling of a batch-normalised map; `folded` gives open_clip's own layer."
+    def __init__(self, pool: nn.Module):
+        super().__init__()
+        self.pool, self.norm = pool, nn.BatchNorm1d(pool.k_proj.in_features, affine=False)
+        pool.k_proj.bias.requires_grad_(False)      # the softmax does not see it
+
+    def forward(self, x):       # (n c h w) float -> (n d) float
+        "A map of half the size, as a small picture gives, is read at the size that is expected."
+        pool, side = self.pool, round((len(self.pool.positional_embedding) - 1)**.5)
+        if x.shape[-1] != side: x = F.interpolate(x, (side, side), mode='nearest')
+        x = self.norm(x.flatten(2).float()).transpose(1, 2)
+        x = torch.cat([x.mean(1, keepdim=True), x], 1) + pool.positional_embedding     # (n l c)
+        def heads(layer): return layer.weight.unflatten(0, (pool.num_heads, -1))       # (h d c)
+        query = pool.q_proj(x[:, 0]).unflatten(1, (pool.num_heads, -1))                # (n h d)
+        asked = torch.einsum('nhd, hdc -> nhc', query, heads(pool.k_proj))
+        weights = torch.einsum('nhc, nlc -> nhl', asked, x).float() / query.shape[-1]**.5
+        seen = torch.einsum('nhl, nlc -> nhc', weights.softmax(-1), x)
+        values = torch.einsum('nhc, hdc -> nhd', seen, heads(pool.v_proj)).flatten(1)
+        return pool.c_proj(values + pool.v_proj.bias)
+
+    def folded(self) -> nn.Module:
+        "Open_clip's `AttentionPool2d` that does the same in evaluation mode."
+        mean, std = self.norm.running_mean, (self.norm.running_var + self.norm.eps).sqrt()
+        return rescaled(self.pool, -mean / std, 1 / std)
+
+    @torch.no_grad()
+    def unfold(self, maps: torch.Tensor):       # (n c h w) float
+        "Take the statistics of some maps, and go on from what the pooling did to them."
+        std, mean = torch.std_mean(maps.transpose(0, 1).flatten(1), 1)
+        self.norm.running_mean.copy_(mean); self.norm.running_var.copy_(std**2)
+        self.pool = rescaled(self.pool, mean, (std**2 + self.norm.eps).sqrt())
+
 # %% ../../nbs/api/pocket/04_clip.ipynb #dbd35db5
 def contrastive_loss(
     image_features: torch.Tensor,   # (n d) float, unit length
@@ -149,23 +198,25 @@ def said_of(
 
 def pictures_and_words(
     world: Composer, rng, count: int,
+    side: int = 128,        # of the pictures, pixels
     easy: float = 0.,       # 0..1: how much larger the things are than in the world
-) -> tuple:                 # pixels (n 3 128 128) float 0..1, n texts, n lists of concepts (int)
+) -> tuple:                 # pixels (n 3 side side) 0..1, n texts, n lists of concepts (int)
     "Near views, and scenes of one, two and three things."
-    near, sharp, two, three = (int(count * share) for share in (.3, .2, .14, .06))
+    near, sharp, two, three = (int(count * share) for share in (.4, .2, .12, .05))
     pixels, texts, shows = [], [], []
-    for n, kind in ((near, dict(canvas=64)), (sharp, dict(canvas=128, wear=False))):
-        shown, concepts = world.near(n, 128, **kind)
+    for n, kind in ((near, dict(canvas=64)), (sharp, dict(canvas=side, wear=False))):
+        shown, concepts = world.near(n, side, **kind)
         pixels.append(shown)
         shows += [[c] for c in concepts.tolist()]
         texts += [said_of(rng, [world.sprites.concepts[c]], [(0, 0, 48, 48)], '')
                   for c in concepts.tolist()]
     for things, n in ((1, count - near - sharp - two - three), (2, two), (3, three)):
-        shown, concepts, boxes, said = world.scenes(n, things, sizes=(28 + 22 * easy, 78))
+        shown, concepts, boxes, said = world.scenes(n, things, (side, side),
+                                                    sizes=(28 + 22 * easy, 78))
         pixels.append(shown)
         shows += concepts.tolist()
         texts += [said_of(rng, [world.sprites.concepts[i] for i in c], b, place)
-                  for c, b, place in zip(concepts.tolist(), boxes.tolist(), said)]
+                  for c, b, place in zip(concepts.tolist(), (boxes * (128 / side)).tolist(), said)]
     return torch.cat(pixels), texts, shows
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #c0e10006
@@ -231,12 +282,6 @@ def zero_shot(
     return round(sum(CONCEPTS[i] == n for i, n in zip(found.tolist(), names)) / len(names), 4)
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #c0e10007
-def _full_map(pool, inputs: tuple) -> tuple:
-    "A map of half the size, as a small picture gives, at the size that the pooling expects."
-    features, = inputs      # (n c h w)
-    side = round((len(pool.positional_embedding) - 1)**.5)
-    return (F.interpolate(features, (side, side), mode='nearest'),)
-
 def in_other_light(world: Composer, pixels: torch.Tensor) -> torch.Tensor:
     "Pictures (n 3 h w), 0..1, tinted, or now and then grey; -1..1."
     n = len(pixels)
@@ -267,6 +312,9 @@ def write_clip(model, words: int, folder: Path):
     text = dict(CLIP_CONFIG['text_cfg'], vocab_size=words)
     config = dict(model_cfg=dict(CLIP_CONFIG, text_cfg=text), preprocess_cfg=PREPROCESS_CONFIG)
     (folder/'open_clip_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
+    if isinstance(model.visual.attnpool, NormedPool):
+        model = deepcopy(model)
+        model.visual.attnpool = model.visual.attnpool.folded()
     tensors = {k: compact(k, v).cpu().contiguous()
                for k, v in model.state_dict().items() if k != 'attn_mask'}
     save_file(tensors, folder/'open_clip_model.safetensors')
@@ -276,26 +324,28 @@ def write_clip(model, words: int, folder: Path):
 class ClipRecipe(Recipe):
     "Trains the pocket CLIP and its tokenizer."
     name: str = 'clip'
-    batch_size: int = 48
-    lr: float = 1.6e-3
+    batch_size: int = 192       # half as many where pictures are of full size
+    lr: float = 1e-3
     compiled: tuple = ('visual',)
     weight_decay: float = .05
-    small: float = .6       # share of the run on pictures of half the size: two and a half times
-                            # as many a second
+    small: float = .6       # share of the run on pictures of half the size, three times as fast
 
     def build(self):
         "The untrained model for the world's tokenizer, which is trained first where it is missing."
         self.tokenizer, self.progress = shared_tokenizer(self.root), 0.
         model = build_clip(len(self.tokenizer))
-        model.visual.attnpool.register_forward_pre_hook(_full_map)
+        model.visual.attnpool = NormedPool(model.visual.attnpool)
         return model
 
     def batch(self, world, count):
-        """Pixels (n 3 128 128) normalised, tokens (u l) of the distinct texts, index (n): whose
+        """Pixels (n 3 side side) normalised, tokens (u l) of the distinct texts, index (n): whose
         text is which; names (concepts l), tokens of the bank, and shows (n concepts), the right
-        shares."""
+        shares. Pictures of full size come half as many."""
+        small = self.progress < self.small
         rng = np.random.default_rng(world.integers(2**31, 1).item())
-        pixels, texts, shows = pictures_and_words(world, rng, count, max(0, 1 - 4 * self.progress))
+        pixels, texts, shows = pictures_and_words(
+            world, rng, count if small else count // 2, 64 if small else 128,
+            max(0, 1 - 4 * self.progress))
         distinct = list(dict.fromkeys(texts))
         tokens, names = (self.tokenizer(t, padding=True, truncation=True, max_length=64,
                                         return_tensors='pt').input_ids
@@ -306,9 +356,7 @@ class ClipRecipe(Recipe):
     def loss(self, model, batch, progress):
         "Both losses of this page, their temperature learned and at most 100."
         self.progress, scale = progress, model.logit_scale.exp().clamp(max=100)
-        pixels = batch['pixels']
-        if progress < self.small: pixels = F.avg_pool2d(pixels, 2)
-        pictures = model.encode_image(pixels, normalize=True)
+        pictures = model.encode_image(batch['pixels'], normalize=True)
         names = encode_text(model, batch['names'])
         return (contrastive_loss(pictures, encode_texts(model, batch['tokens']),
                                  batch['index'], scale)
@@ -328,5 +376,13 @@ class ClipRecipe(Recipe):
 def load(self: ClipRecipe, model, folder):
     "Go on from weights as `save` writes them."
     from safetensors.torch import load_file
+    normed, maps = model.visual.attnpool, []
+    model.visual.attnpool = normed.pool
     # all but the causal mask, a constant
     model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)
+    hook = normed.pool.register_forward_pre_hook(lambda pool, inputs: maps.append(inputs[0]))
+    pixels = pictures_and_words(self.world('cpu'), np.random.default_rng(0), 256)[0]
+    with torch.no_grad(): model.eval().encode_image(pixels * 2 - 1)
+    hook.remove()
+    normed.unfold(maps[0])
+    model.train().visual.attnpool = normed

@@ -298,6 +298,7 @@ def hole_masks(boxes: torch.Tensor, side: int = WINDOW) -> torch.Tensor:
     across, down = inside(boxes[:, 0], boxes[:, 2]), inside(boxes[:, 1], boxes[:, 3])
     return across[:, None, None] * down[:, None, :, None]
 
+# %% ../../nbs/api/pocket/02_compose.ipynb #c7b01f93
 @patch
 def windows(
     self: Composer, n: int,

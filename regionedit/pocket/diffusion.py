@@ -145,6 +145,7 @@ def save_rest(
     write_index(folder, pipeline, dict(parts, scheduler=recipe.scheduler),
                 dict(text_encoder=model['text_encoder'], tokenizer=recipe.tokenizer))
 
+# %% ../../nbs/api/pocket/08_diffusion.ipynb #b8eab9cf
 def save_small(model: nn.Module, folder: Path):
     """diffusers' layout; matrices of 65,536 numbers or more in 8 bits (`float8_e4m3fn`), the
     others in 16."""

@@ -96,6 +96,7 @@ def measures(
         maskgit_unseen=lambda: painter_figures(maskgit, edits, editor.clip, **UNSEEN),
         method=lambda: end_to_end(editor, bench[50_000:50_000 + count]))
 
+# %% ../../nbs/api/pocket/11_measure.ipynb #687e7927
 def print_measures(argv: list = None):
     "Print every figure, one JSON line each, and keep it; benchmark seeds, never trained on."
     parser = argparse.ArgumentParser(description=print_measures.__doc__)

@@ -128,7 +128,7 @@ def test_the_baselines_choose_without_a_loss(books):
     sides = []
     for b in books.values():
         column = b['set.spread'][:, 6]
-        score = 2 * fact(b, 's_t2i')[column] + fact(b, 's_i2i')[column] + 2 * fact(b, 's_src')[column]
+        score = 2 * fact(b, 's_t2i')[column] + fact(b, 's_i2i')[column] + 4 * fact(b, 's_src')[column]
         sides.append(fact(b, 'side')[column[score.argmax()]].item())
     assert constants['constant, 60%']['side'][0] == pytest.approx(np.mean(sides), abs=1e-6)
     best = found[list(found)[-2]]

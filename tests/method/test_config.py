@@ -10,7 +10,7 @@ def test_the_papers_defaults():
     c = Config()
     assert (c.num_proposals, c.lambda_clip, c.lambda_dir, c.lambda_str, c.alpha, c.beta,
             c.lr) == (7, 1, 1, 1, 2, 1, .003)
-    assert c.source_weight == 2, 'ours; 0 is the paper'
+    assert c.source_weight == 4, 'ours; 0 is the paper'
 
 @pytest.mark.parametrize('wrong', [
     dict(num_anchors=0), dict(num_anchors=2.5), dict(num_anchors=True), dict(num_proposals=-1),

@@ -74,7 +74,7 @@ def test_candidates(editor, size):
     rows = []
     for c in result.candidates:
         assert contains(c.box, c.anchor), 'an anchor lies in its own box, in pixels of the input'
-        assert c.score == pytest.approx(1.5 * c.s_t2i + .25 * c.s_i2i + 2 * c.s_src, abs=1e-6)
+        assert c.score == pytest.approx(1.5 * c.s_t2i + .25 * c.s_i2i + 4 * c.s_src, abs=1e-6)
         row = next(k for k in range(3) if k not in rows
                    and any(tuple(b) == c.box
                            for b in result.trajectory.boxes[-1, k:k + 1].tolist()))
@@ -517,7 +517,7 @@ def test_an_edit_in_a_box_of_ones_own(editor):
     assert np.array_equal(np.asarray(result.mask_image), np.uint8(~outside * 255))
     assert result.mask_image.mode == 'L'
     assert result.candidates[0].score == pytest.approx(2 * result.candidates[0].s_t2i
-                                                       + result.candidates[0].s_i2i + 2
+                                                       + result.candidates[0].s_i2i + 4
                                                        * result.candidates[0].s_src, abs=1e-5)
 
 def test_a_mask_of_ones_own_is_kept_to_the_pixel(editor, tmp_path):

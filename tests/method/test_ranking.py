@@ -44,7 +44,7 @@ def test_ranking_with_the_losses_that_the_score_leaves_out():
                       dict(clip=one(.7, .72), dir=one(.9, .5), str=one(.4, .1)),
                       one(.3, .28), one(.9, .8), s_src=one(.2, .1))
     paper, every = Config(), Config(ranking='all', lambda_dir=2., lambda_str=3., lambda_clip=9.)
-    assert torch.equal(table.score(paper), 2 * table.s_t2i + table.s_i2i + 2 * table.s_src)
+    assert torch.equal(table.score(paper), 2 * table.s_t2i + table.s_i2i + 4 * table.s_src)
     torch.testing.assert_close(table.score(every), table.score(paper) - 2 * table.terms['dir']
                                - 3 * table.terms['str'])
     assert rank(table.score(paper)[:, 0]).tolist() == [0, 1]

@@ -153,10 +153,23 @@ def test_clip_begins_on_pictures_of_half_the_size(tmp_path):
     recipe, seen = ClipRecipe(root=tmp_path), []
     model = recipe.build()
     model.visual.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[2:])))
-    batch = recipe.batch(recipe.world('cpu'), 5)
-    for progress in (0., recipe.small - .01, recipe.small + .01):
-        assert torch.isfinite(recipe.loss(model, batch, progress))
-    assert batch['pixels'].shape[2:] == (128, 128) and seen == [(64, 64), (64, 64), (128, 128)]
+    for recipe.progress in (0., recipe.small - .01, recipe.small + .01):
+        batch = recipe.batch(recipe.world('cpu'), 12)
+        assert torch.isfinite(recipe.loss(model, batch, recipe.progress))
+    assert seen == [(64, 64), (64, 64), (128, 128)] and len(batch['pixels']) == 6
+
+def test_the_pooling_that_is_trained_is_the_librarys_when_it_is_saved(tmp_path):
+    "Weights in, statistics of other pictures taken, weights out: the same features."
+    from regionedit.models.pretrained import load_clip
+    training.lay_out(weights_folder('clip'), tmp_path)
+    recipe = ClipRecipe(root=tmp_path)
+    model = recipe.build(); recipe.load(model, weights_folder('clip'))
+    assert model.visual.attnpool.norm.running_mean.abs().max() > .1, 'statistics were taken'
+    (tmp_path/'saved').mkdir(); recipe.save(model.eval(), tmp_path/'saved')
+    pictures = [draw_scene(1_000_003 + i).image for i in range(3)]
+    before, after = (load_clip(folder).encode_images(pictures).pooled
+                     for folder in (weights_folder('clip'), tmp_path/'saved'))
+    assert (before * after).sum(1).min() > .995       # 8 bits a number, rounded twice
 
 def test_dino_goes_on_from_a_vit(tmp_path):
     from regionedit.models.pretrained import load_vit

@@ -156,7 +156,7 @@ def test_what_clip_sees_in_a_box(editor, green):
     assert np.asarray(look.edit.paste(green))[35, 45].tolist() == [255, 0, 0]
     assert look.edit.paste(green).getpixel((39, 29)) == (0, 200, 0)
     # the source, blue, is in the box
-    assert look.score == pytest.approx(2 * look.s_t2i + look.s_i2i + 2 * look.seen, abs=.05)
+    assert look.score == pytest.approx(2 * look.s_t2i + look.s_i2i + 4 * look.seen, abs=.05)
     found = numbers_of(result, TRUTH, editor.clip, ('green',), look)
     assert found['drawn_true'] == look.drawn
     assert numbers_of(result, own_look=meadow)['drawn_own'] == meadow.drawn and found['texts'] == 0
@@ -184,8 +184,8 @@ def test_the_best_proposal_at_an_anchor_of_ones_own(editor, green):
     boxes = propose(torch.tensor([[48., 37.]]), proposal_sizes(2), green.size)[0].tolist()
     box = best_at(editor, result, (48, 37))
     looks = [look_at(editor, result, b) for b in boxes]
-    # source_weight is 2
-    assert list(box) == boxes[int(np.argmin([sum(l.losses.values()) - 2 * l.seen for l in looks]))]
+    # source_weight is 4
+    assert list(box) == boxes[int(np.argmin([sum(l.losses.values()) - 4 * l.seen for l in looks]))]
 
 class IdleEditor(StubEditor):
     "Returns what it is given."
