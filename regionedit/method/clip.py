@@ -96,6 +96,8 @@ def _as_list(values, kind: type, what: str) -> list:
 # %% ../../nbs/api/method/04_clip.ipynb #c4e2fe0c
 class Clip:
     "An open_clip model with its tokenizer: pictures and texts to features."
+    known = None        # what it has learned, a `models.pretrained.Known`; None: not said
+
     def __init__(
         self, model, tokenizer,
         name: str = 'clip',         # for reports

@@ -103,7 +103,9 @@ def without_seam(
     if made.size != image.size:
         image, mask = image.resize(made.size), mask.resize(made.size, Image.NEAREST)
     old, new = (np.array(im.convert('RGB'), float) for im in (image, made))
-    x0, y0, x1, y1 = box = mask.getbbox()
+    # a thin box may leave no pixel of its mask at the editor's size
+    x0, y0, x1, y1 = box = mask.getbbox() or (0, 0, 0, 0)
+    if x0 == x1: return made
     def step(side: int, line: tuple):       # `side` of `box`, its pixels along it
         gap = (old - new)[line]
         if box[side] in (0, image.size[side % 2]): return 0 * gap

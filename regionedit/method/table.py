@@ -266,8 +266,9 @@ def measure(
 
 def seen_in(clip, task: Task, boxes: list) -> Optional[torch.Tensor]:       # (u) float
     """How much of the source CLIP sees in each box of the picture as it is; None where it does not
-    count."""
-    if not task.config.source_weight: return None
+    count, or where CLIP has not learned a word of the source: its cosines would mean nothing."""
+    known = getattr(clip, 'known', None)
+    if not task.config.source_weight or known and known.unknown_words(task.source): return None
     small = task.down(torch.tensor(boxes)).tolist()
     return source_evidence(clip, task.image, [tuple(b) for b in small], task.source)
 

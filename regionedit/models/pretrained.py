@@ -224,9 +224,10 @@ def from_pretrained(
     device, dtype = choose_device(device, dtype, preset.bundled, preset.editor_weights)
     editor = load_editor(preset.editor, preset.editor_weights, device, dtype,
                          **{**preset.editor_args, **editor_args})
-    return cls(load_vit(preset.vit, device), load_clip(preset.clip, device), editor, preset.name,
-               weights_folder('rgn'), preset.public,
-               Known.read(KNOWN) if preset.bundled else None)
+    clip = load_clip(preset.clip, device)
+    if preset.bundled: clip.known = Known.read(KNOWN)
+    return cls(load_vit(preset.vit, device), clip, editor, preset.name, weights_folder('rgn'),
+               preset.public, clip.known)
 
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #cit00002

@@ -86,6 +86,17 @@ def test_the_winner_is_the_thing_that_the_source_names(vit, monkeypatch):
     for c in ours.candidates: assert c.score == pytest.approx(2 * c.s_t2i + c.s_i2i + c.s_src, abs=1e-5)
     assert {c.image.tobytes() for c in paper.candidates} == {c.image.tobytes() for c in ours.candidates}, 'the edits are the same, their order is not'
 
+def test_a_word_that_clip_never_learned_is_no_evidence(vit, monkeypatch):
+    "Then loss, order and scores are the paper's, whatever the weight; a CLIP of which nothing is known is asked."
+    paper = edit(vit, monkeypatch, source_weight=0.)
+    monkeypatch.setattr(ColourClip, 'known', SimpleNamespace(unknown_words=lambda text: [text]), raising=False)
+    unread = edit(vit, monkeypatch, source_weight=1.)
+    assert unread.table.s_src is None and unread.box == paper.box
+    assert [c.score for c in unread.candidates] == [c.score for c in paper.candidates]
+    assert torch.equal(unread.table.loss(unread.config), paper.table.loss(paper.config))
+    monkeypatch.setattr(ColourClip, 'known', SimpleNamespace(unknown_words=lambda text: []))
+    assert centre(edit(vit, monkeypatch, source_weight=1.).box) == (16, 28)
+
 def test_off_is_the_paper_to_the_bit(vit, monkeypatch, tmp_path):
     "At 0 nobody looks at the boxes, order and scores are those of eq. 7, and no file has anything new but the setting itself."
     monkeypatch.setattr('regionedit.method.table.source_evidence', lambda *args: pytest.fail('evidence was asked for'))

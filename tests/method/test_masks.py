@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regionedit.method.edits import CONTEXT, box_mask, crop_window, paste_edit
+from regionedit.method.edits import (CONTEXT, box_mask, crop_window, harmonic, paste_edit,
+                                     without_seam)
 from stubs import picture
 
 def random_boxes(size: tuple, n: int = 300) -> list:
@@ -70,3 +71,41 @@ def test_the_source_itself_is_not_changed():
     source = picture(20, 12); before = source.tobytes()
     paste_edit(source, Image.new('RGB', (8, 8)), (0, 0, 20, 12), (3, 2, 9, 10))
     assert source.tobytes() == before
+
+# the seam
+
+def test_the_harmonic_inside_against_a_linear_system():
+    "Every pixel is the mean of its four neighbours: solved as one dense system."
+    rng, (h, w) = np.random.default_rng(0), (4, 7)
+    top, bottom, left, right = (rng.normal(size=(n, 2)) for n in (w, w, h, h))
+    framed = np.zeros((h + 2, w + 2, 2))
+    framed[0, 1:-1], framed[-1, 1:-1], framed[1:-1, 0], framed[1:-1, -1] = top, bottom, left, right
+    matrix, known = np.zeros((h * w, h * w)), np.zeros((h * w, 2))
+    for y in range(h):
+        for x in range(w):
+            matrix[y * w + x, y * w + x] = 4
+            for b, a in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                if 0 <= b < h and 0 <= a < w: matrix[y * w + x, b * w + a] = -1
+                else: known[y * w + x] += framed[b + 1, a + 1]
+    expected = np.linalg.solve(matrix, known).reshape(h, w, 2)
+    assert np.allclose(harmonic(top, bottom, left, right), expected)
+
+@pytest.mark.parametrize('size', [(64, 64), (96, 96)])
+def test_a_ground_of_another_shade_is_fitted_and_a_thing_at_the_border_is_not(size):
+    image, mask = Image.new('RGB', (64, 64), (120, 90, 60)), box_mask((16, 12, 48, 40), (64, 64))
+    made = Image.new('RGB', size, (108, 99, 66))
+    k = size[0] / 64
+    made.paste((250, 250, 250), tuple(round(v * k) for v in (28, 12, 38, 26)))
+    fitted = np.asarray(without_seam(made, image, mask), int)
+    rows = {y: fitted[round(y * k), round(20 * k)] for y in (13, 26, 38)}
+    for y, pixel in rows.items(): assert np.abs(pixel - (120, 90, 60)).max() <= 3, (y, pixel)
+    assert np.abs(fitted[round(16 * k), round(33 * k)] - 250).max() <= 12
+    outside = np.asarray(mask.resize(size, Image.NEAREST)) == 0
+    assert (fitted[outside] == np.asarray(made)[outside]).all()
+
+def test_what_needs_no_fitting_stays_bit_for_bit():
+    noise = np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    assert without_seam(image, image, box_mask((5, 6, 40, 30), (48, 48))).tobytes() == image.tobytes()
+    dark = image.point(lambda v: v // 2)
+    assert without_seam(dark, image, box_mask((0, 0, 48, 48), (48, 48))).tobytes() == dark.tobytes()
