@@ -16,7 +16,7 @@ from ..editors.diffusion import as_tensors, decode
 from ..method.attention import attend, cls_attention, grid_size, vit_input
 from ..method.config import Task, working_copy
 from ..method.core import shown, to_images, to_tensor
-from ..method.edits import Edit, edit_boxes, window_and_mask
+from ..method.edits import Edit, edit_boxes, window_and_mask, without_seam
 from ..method.estimators import ESTIMATORS, surrogate_slopes
 from ..method.learner import Trajectory, learn
 from ..method.regions import RegionGenerator, roi_features
@@ -103,14 +103,15 @@ def painter_steps(
     made, = edit_boxes(editor, source, [box], result.prompt, config.seed, keep,
                        num_inference_steps=config.num_inference_steps,
                        guidance_scale=config.guidance_scale)
-    known = as_tensors(*([v] for v in window_and_mask(source, box, editor.size)[1:]), 'cpu')
+    shown = window_and_mask(source, box, editor.size)[1:]
+    known = as_tensors(*([v] for v in shown), 'cpu')
     kept = {j * (len(heard) - 1) // (most - 1) for j in range(most)} if heard else ()
     found = []
     for step in (heard[n] for n in sorted(kept)):
         read = _from_latents if 'latents' in step[3] else _from_tokens
         said, window, maps = read(*step, known)
         if window is None: continue         # its pixels are not numbers
-        image = Edit(made.box, made.window, window).paste(source)
+        image = Edit(made.box, made.window, without_seam(window, *shown)).paste(source)
         found.append(dict(sentence=f'Step {step[1] + 1} of {len(heard)}: {said}.', box=box,
                           image=image, maps=maps))
     return found

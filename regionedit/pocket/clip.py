@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLIP_CONFIG', 'PREPROCESS_CONFIG', 'tokenizer_corpus', 'train_tokenizer', 'shared_tokenizer', 'check_tokenizer',
-           'save_tokenizer', 'build_clip', 'rescaled', 'NormedPool', 'contrastive_loss', 'said_of',
+           'save_tokenizer', 'build_clip', 'pool_of_standardised', 'NormedPool', 'contrastive_loss', 'said_of',
            'pictures_and_words', 'bank_of_names', 'shares', 'encode_text', 'encode_texts', 'compact', 'zero_shot',
            'in_other_light', 'zero_shot_figures', 'write_clip', 'ClipRecipe']
 
@@ -119,7 +119,7 @@ def build_clip(vocab_size: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #2ac664ba
-def rescaled(
+def pool_of_standardised(
     pool: nn.Module,        # open_clip's `AttentionPool2d`
     mean: torch.Tensor,     # (c) float
     std: torch.Tensor,      # (c) float
@@ -157,14 +157,14 @@ class NormedPool(nn.Module):
     def folded(self) -> nn.Module:
         "Open_clip's `AttentionPool2d` that does the same in evaluation mode."
         mean, std = self.norm.running_mean, (self.norm.running_var + self.norm.eps).sqrt()
-        return rescaled(self.pool, -mean / std, 1 / std)
+        return pool_of_standardised(self.pool, -mean / std, 1 / std)
 
     @torch.no_grad()
     def unfold(self, maps: torch.Tensor):       # (n c h w) float
         "Take the statistics of some maps, and go on from what the pooling did to them."
         std, mean = torch.std_mean(maps.transpose(0, 1).flatten(1), 1)
         self.norm.running_mean.copy_(mean); self.norm.running_var.copy_(std**2)
-        self.pool = rescaled(self.pool, mean, (std**2 + self.norm.eps).sqrt())
+        self.pool = pool_of_standardised(self.pool, mean, (std**2 + self.norm.eps).sqrt())
 
 # %% ../../nbs/api/pocket/04_clip.ipynb #dbd35db5
 def contrastive_loss(

@@ -1,6 +1,7 @@
 """The whole method on stand-ins: any picture in, only the box changed, every promise of the
 interface kept."""
 import json, random, warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,8 +73,10 @@ def test_candidates(editor, size):
     assert [c.score for c in result.candidates] == sorted((c.score for c in result.candidates),
                                                           reverse=True)
     rows = []
+    cells = [s / n for s, n in zip(size, result.attention.shape[::-1])]    # width, height
     for c in result.candidates:
-        assert contains(c.box, c.anchor), 'an anchor lies in its own box, in pixels of the input'
+        grown = [v + s * cells[i % 2] for i, (v, s) in enumerate(zip(c.box, (-1, -1, 1, 1)))]
+        assert contains(grown, c.anchor), 'in pixels of the input; sides move by less than a cell'
         assert c.score == pytest.approx(1.5 * c.s_t2i + .25 * c.s_i2i + 4 * c.s_src, abs=1e-6)
         row = next(k for k in range(3) if k not in rows
                    and any(tuple(b) == c.box
@@ -266,13 +269,15 @@ def test_a_preset_brings_its_three_models(monkeypatch):
     preset = get_preset('pocket')
     monkeypatch.setattr('regionedit.models.presets.bf16_is_fast', lambda device: True)
     for name in ('load_vit', 'load_clip'):
-        monkeypatch.setattr(module, name, lambda folder, device, name=name: (name, folder, device))
+        monkeypatch.setattr(module, name, lambda folder, device, name=name: SimpleNamespace(
+            asked=(name, folder, device)))
     monkeypatch.setattr(module, 'load_editor',
                         lambda kind, weights, device, dtype, **kwargs: (kind, weights, device,
                                                                         dtype, kwargs))
     loaded = RegionEditor.from_pretrained('pocket', guidance_scale=2.)
-    assert loaded.vit == ('load_vit', preset.vit, 'cpu')
-    assert loaded.clip == ('load_clip', preset.clip, 'cpu') and loaded.preset == 'pocket'
+    assert loaded.vit.asked == ('load_vit', preset.vit, 'cpu')
+    assert loaded.clip.asked == ('load_clip', preset.clip, 'cpu') and loaded.preset == 'pocket'
+    assert loaded.clip.known is loaded.known and not loaded.known.unknown_words('an apple')
     assert loaded.editor == ('diffusion', preset.editor_weights, 'cpu', torch.bfloat16,
                              dict(preset.editor_args, guidance_scale=2.))
     with pytest.raises(ValueError, match='expected a preset out of'):
