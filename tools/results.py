@@ -42,13 +42,13 @@ def evidence(scenes: int, *more) -> tuple:
             0 if oracle else 2 * scenes * 56, 2 * scenes * 2.5)
 
 PARTS = {       # the first is needed most; name -> (arguments, edits, other seconds)
-    'pocket-strangers': bench('pocket', 'strangers', 50, FEW),
-    'pocket-known': bench('pocket', 'known', 50, 'main'),
+    'pocket-strangers': bench('pocket', 'strangers', 60, FEW),
+    'pocket-known': bench('pocket', 'known', 60, 'main'),
     'sight': (['-m', 'regionedit.pocket.measure', '--scenes', '60', '--only', 'vit', '--out',
                str(DATA/'measures.jsonl')], 0, 60),
     'book': books(8),
-    'pocket-maskgit-known': bench('pocket-maskgit', 'known', 12, FEW),
-    'pocket-maskgit-strangers': bench('pocket-maskgit', 'strangers', 12, FEW),
+    'pocket-maskgit-known': bench('pocket-maskgit', 'known', 20, FEW),
+    'pocket-maskgit-strangers': bench('pocket-maskgit', 'strangers', 20, FEW),
     'evidence-oracle': evidence(20, '--oracle'),
     'evidence': evidence(4),
     'pocket-unseen': bench('pocket', 'unseen', 16, FEWER),
