@@ -1,5 +1,5 @@
 "Long runs: memory stays flat, and a batch with the bundled models survives kills and company."
-import gc, json, os, random, subprocess, sys, time
+import ctypes, gc, json, os, random, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,10 @@ from stubs import StubClip, StubEditor, picture, stub_vit
 FEW = dict(num_anchors=2, num_proposals=2, learning_steps=2, progress=False)
 
 def resident() -> float:
-    "Memory of this process, MB."
+    "Memory of this process, MB, without what was freed and glibc keeps for the next one who asks."
     gc.collect()
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim: trim(0)
     return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
 
 def growth(editor, edits: int, warm: int, **options) -> float:
@@ -28,7 +30,7 @@ def test_memory_is_flat_over_200_edits(kind):
     editor = RegionEditor(stub_vit(), StubClip(), StubEditor()) if kind == 'stubs' else RegionEditor.from_pretrained('pocket')
     grown = growth(editor, 200, 40, **(FEW if kind == 'stubs' else dict(FEW, num_anchors=1, num_inference_steps=1)))
     print(f'{kind}: {grown:.1f} MB over 160 edits')
-    assert grown < 25
+    assert grown < 15
 
 # the bundled models in a batch
 
