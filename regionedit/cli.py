@@ -230,6 +230,7 @@ def command_train(args) -> int:
     start = weights_folder(args.model) if str(args.start) == 'bundled' else args.start
     card = train(recipe, args.out/args.model, args.minutes, args.resume, start, args.keep,
                  device=args.device, compile=args.compile)
+    if not card: return 0       # the first of several processes says it
     print(f'{card["command"]}: {card["steps"]} steps, held out {card["held_out"]}; weights in '
           f'{args.out/args.model}/weights')
     return 0
