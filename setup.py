@@ -10,6 +10,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
+extras = {n: cfg[f"{n}_requirements"].split() for n in ("cluster", "lora", "offload")}
 
 
 class BuildWithCourse(build_py):
@@ -52,12 +53,12 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["regionedit", "regionedit.*"]),
-    package_data={"regionedit": ["py.typed", "pocket/data/**", "pocket/models/**", "explorer/*.js", "explorer/*.css"]},
+    package_data={"regionedit": ["py.typed", "pocket/data/**", "pocket/models/**",
+                                 "explorer/*.js", "explorer/*.css"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={
-        **{name: cfg[f"{name}_requirements"].split() for name in ("cluster", "lora", "offload")},
-        "dev": " ".join(cfg[f"{name}_requirements"] for name in ("dev", "cluster", "lora", "offload")).split(),
+        **extras, "dev": [*cfg["dev_requirements"].split(), *sum(extras.values(), [])],
     },
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),

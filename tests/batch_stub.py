@@ -52,4 +52,4 @@ if __name__ == '__main__':
     options = {k: json.loads(v) for k, v in (o.split('=', 1) for o in options)}
     load = partial(StubEditor, log, options.pop('pause', .01), out)
     try: print(json.dumps(run_batch(read_jobs(jobs), images, out, load, progress=False, **options)))
-    except (ValueError, OSError) as error: print(f'stopped: {error}'); raise SystemExit(2)
+    except (ValueError, OSError) as error: print(f'stopped: {error}'); raise SystemExit(2) from None

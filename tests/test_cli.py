@@ -58,6 +58,19 @@ def test_edit_passes_on_what_it_is_told(edit, calls, capsys, tmp_path):
     assert err == '' and 'box (30, 10, 35, 14)' in out and '5 edits' in out and str(tmp_path/'out') in out
     assert {'edit.png', 'boxes.png', 'source.png', 'result.json'} <= {p.name for p in (tmp_path/'out').iterdir()}
 
+def test_a_place_of_ones_own(edit, calls, capsys, tmp_path):
+    mask = tmp_path/'mask.png'
+    Image.new('L', (37, 21), 255).save(mask)
+    assert edit('--box', '1', '2', '30', '20') == 0 == edit('--mask_image', str(mask))
+    assert [c[-1] for c in calls] == [dict(box=[1, 2, 30, 20], progress=True), dict(mask_image=str(mask), progress=True)]
+    capsys.readouterr()
+    Image.new('L', (9, 9)).save(tmp_path/'small.png')
+    for wrong, told in ((['--box', '1', '2', '38', '20'], 'expected box as (x0, y0, x1, y1) inside a picture of 37 x 21'), (['--box', '1', '2', '3'], 'expected 4 values after --box'),
+                        (['--mask-image', 'nowhere.png'], 'found no file'), (['--mask-image', str(tmp_path/'small.png')], 'expected mask_image of 37 x 21'),
+                        (['--box', '1', '2', '30', '20', '--mask-image', str(mask)], 'got both')):
+        assert told in refused(edit(*wrong), capsys)
+    assert len(calls) == 2
+
 def test_json_is_one_line_and_nothing_else(edit, calls, capsys, tmp_path):
     assert edit('--json') == 0
     out, err = capsys.readouterr()
@@ -178,7 +191,7 @@ def test_a_warning_is_one_line(calls, tmp_path, capsys):
 def test_a_path_with_odd_bytes_can_be_printed(calls, image, tmp_path):
     import os, subprocess, sys
     out = os.fsdecode(bytes(tmp_path) + b'/\xe4')
-    program = 'import sys; sys.argv[0] = "regionedit"\nfrom regionedit.cli import tell, plain_streams\nwith plain_streams(): print(sys.argv[1]); tell(sys.argv[1])'
+    program = 'import sys; sys.argv[0] = "regionedit"\nfrom regionedit.cli import notify, plain_streams\nwith plain_streams(): print(sys.argv[1]); notify(sys.argv[1])'
     run = subprocess.run([sys.executable, '-c', program, out], capture_output=True, env=dict(os.environ, PYTHONIOENCODING='ascii'))
     assert run.returncode == 0 and run.stdout.endswith(b'\\udce4\n') and run.stderr.endswith(b'\\udce4\n')
 

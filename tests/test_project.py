@@ -175,3 +175,33 @@ def test_readme_shows_the_two_commands_that_ci_runs():
                 if line.startswith(('python3 ', '.venv/bin/'))]
     assert len([c for c in commands if 'edit --demo' in c]) == 1
     assert len([c for c in commands if c.endswith('pytest -n 2')]) == 1
+
+def in_the_locales_letters(source: str) -> list:
+    "Lines where text is read or written in whatever encoding the system has."
+    def name(call): return getattr(call.func, 'attr', None) or getattr(call.func, 'id', '')
+    def spare(call):        # how many arguments may stand before the encoding
+        return dict(read_text=0, write_text=1).get(name(call), 3 if isinstance(call.func, ast.Name) and name(call) == 'open' else 99)
+    def mode(call): return ''.join(ast.unparse(a) for a in [*call.args[1:2], *(k.value for k in call.keywords if k.arg == 'mode')])
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    return [c.lineno for c in calls if len(c.args) <= spare(c) < 99 and 'encoding' not in {k.arg for k in c.keywords}
+            and not (name(c) == 'open' and 'b' in mode(c))]
+
+def test_the_locales_letters_by_hand():
+    assert in_the_locales_letters("p.read_text()\np.write_text(t)\nopen(p)\nopen(p, 'w')") == [1, 2, 3, 4]
+    assert in_the_locales_letters("p.read_text('utf8')\np.write_text(t, encoding='utf8')\nopen(p, 'rb')\nImage.open(p)") == []
+
+def test_texts_are_utf8_wherever_it_runs():
+    "Under LC_ALL=C, or on Windows, the locale has no letter for what a tokenizer holds."
+    found = {path.relative_to(PACKAGE).as_posix(): len(lines) for path in MODULES
+             if (lines := in_the_locales_letters(path.read_text(encoding='utf8')))}
+    assert found == {}
+
+def test_pages_that_speak_of_the_evidence_know_its_weight():
+    "Where it is said that scores and losses are the paper's, the fourth term is said too, with its default."
+    from regionedit.method.config import Config
+    assert Config().source_weight == 4, 'another default: say so in these places'
+    for name, times in (('CHANGELOG.md', 1), ('nbs/explanations/paper_map.ipynb', 2), ('README.md', 0)):
+        text = (ROOT/name).read_text(encoding='utf8')
+        assert text.count('four times the evidence') >= times and 'source_weight' in text, name
+    page = (ROOT/'nbs'/'explanations'/'paper_map.ipynb').read_text(encoding='utf8')
+    assert repr(Config()) in page, 'it shows other defaults: run tools/stamp_lessons.py on it'

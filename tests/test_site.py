@@ -570,3 +570,16 @@ def test_what_is_there_is_kept(tmp_path, monkeypatch):
     try_it.make_all(tmp_path, 1, workers=1)
     try_it.load.cache_clear()
     assert len(asked) == 8, 'other weights, other edits'
+
+def test_the_sidebar_keeps_a_rooms_pages_below_its_own_heading():
+    "Pages of the benchmark stood below the study's."
+    import yaml
+    config = yaml.safe_load(site_check.read(ROOT/'_quarto.yml'))
+    names = [p.relative_to(ROOT/'nbs').as_posix() for p in (ROOT/'nbs').rglob('*.ipynb')
+             if '.ipynb_checkpoints' not in p.parts]
+    assert site_check.reading_order(config, names) == []
+    sections = [part['contents'] for part in config['website']['sidebar']['contents']
+                if isinstance(part, dict)]
+    folders = [{name.rpartition('/')[0] for name in part} for part in sections]
+    assert all(len(of) == 1 for of in folders)
+    assert len({*map(tuple, folders)}) == len(folders), 'one heading a folder'

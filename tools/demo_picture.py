@@ -1,9 +1,9 @@
 """Make the picture of README and front page, assets/demo.png: python tools/demo_picture.py [--look]
 
-It is the edit of `regionedit edit --demo`, with the bundled models and the default settings. It is not
-written (status 1, one sentence) unless it shows what the page says it shows: a recogniser that had no
-part in the search finds the thing replaced, and the winner's box is neither the smallest nor the
-largest that its anchor was offered. --look writes it anyway, to demo.png in this folder, to be
+It is the edit of `regionedit edit --demo`, with the bundled models and the default settings. It is
+not written (status 1, one sentence) unless it shows what the page says it shows: a recogniser that
+had no part in the search finds the thing replaced, and the winner's box is neither the smallest nor
+the largest that its anchor was offered. --look writes it anyway, to demo.png in this folder, to be
 looked at. If it fails, choose another running example with tools/running_example.py.
 """
 import argparse, sys

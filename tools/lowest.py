@@ -11,7 +11,8 @@ from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = {'nbdev', 'execnb', 'fastcore', 'ghapi', 'playwright', 'smalldocs', 'ruff'}     # not for tests
+# not for tests
+LEFT_OUT = {'nbdev', 'execnb', 'fastcore', 'ghapi', 'playwright', 'smalldocs', 'ruff'}
 REQUIREMENTS = ('requirements', 'cluster_requirements', 'lora_requirements', 'offload_requirements')
 PAGES = ('tests/test_notebooks.py', 'tests/test_stamp.py')     # they need nbdev
 

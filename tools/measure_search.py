@@ -1,14 +1,16 @@
-"""How well previews choose, and what a CLIP of another spread chooses: figures for the pages Budgets, Previews and Edit table.
+"""How well previews choose, and what a CLIP of another spread chooses: figures for the pages
+Budgets, Previews and Edit table.
 
     python tools/measure_search.py previews [--preset pocket-maskgit] [--scenes 24] [--steps 2 4]
     python tools/measure_search.py scales [--scenes 24]
 
-`previews`: the whole search with previews beside the paper's way, on fresh scenes: rank correlation of the losses of all boxes, and
-*replaced*, as a share of what the full table reaches: the second judge names the new thing in the box, does not name the old one in
-its true box, and the box covers 70 % of that. `scales`: tables of the oracle, which paints a true sprite into any box, measured with
-pocket CLIP and with the same features pushed into a narrow cone by a large common vector, as public CLIPs have them, in two ways;
-the box chosen on either scale of values.
-Each prints a line a scene and the means at the end; take all the time of one core.
+`previews`: the whole search with previews beside the paper's way, on fresh scenes: rank correlation
+of the losses of all boxes, and *replaced*, as a share of what the full table reaches: the second
+judge names the new thing in the box, does not name the old one in its true box, and the box covers
+70 % of that. `scales`: tables of the oracle, which paints a true sprite into any box, measured with
+pocket CLIP and with the same features pushed into a narrow cone by a large common vector, as public
+CLIPs have them, in two ways; the box chosen on either scale of values. Each prints a line a scene
+and the means at the end; take all the time of one core.
 """
 import argparse, json
 
@@ -73,13 +75,13 @@ def previews(args):
     for name, rows in found.items(): print(name, means(rows))
 
 class Narrow:
-    """A CLIP whose features share a vector of length 3, texts another that leans to it. `apart`: the
-    vectors have dimensions of their own, so that all cosines shrink alike, to a tenth; otherwise they
-    lie among the features, as a public CLIP's mean does, and how far a feature leans that way is added
-    to every cosine."""
+    """A CLIP whose features share a vector of length 3, texts another that leans to it. `apart`:
+    the vectors have dimensions of their own, so that all cosines shrink alike, to a tenth;
+    otherwise they lie among the features, as a public CLIP's mean does, and how far a feature leans
+    that way is added to every cosine."""
     def __init__(self, clip, apart: bool): self.clip, self.apart = clip, apart
 
-    def shared(self, x: torch.Tensor, text: bool = False) -> torch.Tensor:      # (... d) -> (... d')
+    def shared(self, x: torch.Tensor, text: bool = False) -> torch.Tensor:  # (... d) -> (... d')
         if self.apart:
             x = F.pad(x, (0, 2))
             one, two = F.one_hot(torch.tensor([x.shape[-1] - 2, x.shape[-1] - 1]), x.shape[-1])
@@ -114,7 +116,8 @@ def scales(args):
         edits = oracle_edits(scene, unique, new, STYLES[seed % len(STYLES)])
         for name, clip in clips.items():
             rows = measure(clip, task, edits, seen_in(clip, task, unique))
-            spreads.append(dict(whose=name) | dict(zip(MEASURES, rows.std(0, correction=0).tolist())))
+            spread = rows.std(0, correction=0).tolist()
+            spreads.append(dict(whose=name) | dict(zip(MEASURES, spread)))
             again = table_of(boxes, index, dict(enumerate(zip(edits, rows))))
             for scale in ('paper', 'spread'):
                 row[f'{name}, {scale}'] = choice(on_scale(again, scale), config)

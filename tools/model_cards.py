@@ -1,6 +1,6 @@
 """Writes README.md, the hub's model card, beside each bundled model from its card.json.
 
-    python tools/model_cards.py             after new weights were copied to regionedit/pocket/models
+    python tools/model_cards.py         after new weights were copied to regionedit/pocket/models
     python tools/model_cards.py FOLDER      of one model of your own, such as training/clip/weights
 """
 import json

@@ -102,8 +102,8 @@ def result_words(outputs: list) -> str:
     return ''
 
 class Pictures(Processor):
-    """A picture without words of its own (`#| fig-alt:`) gets those of the result or diagram that it
-    shows, or those that stand before it: the heading and the last sentence."""
+    """A picture without words of its own (`#| fig-alt:`) gets those of the result or diagram that
+    it shows, or those that stand before it: the heading and the last sentence."""
     def begin(self):
         self.heading, self.said = getattr(self.nb, 'frontmatter_', {}).get('title', ''), ''
 

@@ -1,9 +1,9 @@
 """Slides of the lessons: python tools/slides.py FOLDER
 
-nbconvert makes a deck of each lesson for reveal.js, which lies beside the decks, so that they
-need no network. Which parts are shown is decided by rule. Each heading begins a slide. Of the text, a
-slide shows lists, tables, formulas, questions and tasks; the rest is for the speaker, who presses S.
-Code is shown if it is short, its output always. Solutions and hints are left out.
+nbconvert makes a deck of each lesson for reveal.js, which lies beside the decks, so that they need
+no network. Which parts are shown is decided by rule. Each heading begins a slide. Of the text, a
+slide shows lists, tables, formulas, questions and tasks; the rest is for the speaker, who presses
+S. Code is shown if it is short, its output always. Solutions and hints are left out.
 """
 import argparse, re, shutil, sys
 from pathlib import Path
@@ -109,7 +109,8 @@ def write(folder: Path, pages: list = None) -> list:        # of str, the decks'
     pages, names = pages or sorted(COURSE.glob('[0-9]*.ipynb')), []
     for name in PATHS: shutil.copytree(TOOLS/name, folder/name, dirs_exist_ok=True)
     theme = folder/'reveal'/'dist'/'theme'/'white.css'      # its fonts are not here
-    theme.write_text(re.sub(r'@import[^;]*;', '', theme.read_text(encoding='utf8')), encoding='utf8')
+    style = re.sub(r'@import[^;]*;', '', theme.read_text(encoding='utf8'))
+    theme.write_text(style, encoding='utf8')
     for path in pages:
         names.append(f'{re.sub(r"^[0-9]+_", "", path.stem)}.html')
         (folder/names[-1]).write_text(export(path), encoding='utf8')

@@ -1,9 +1,11 @@
 """Makes the tables of validation scenes from which the weight of the evidence was chosen.
 
     python tools/source_tables.py --scenes 4 --out nbs/results/data/source_weight.safetensors
-    python tools/source_tables.py --scenes 20 --oracle --out nbs/results/data/source_weight_oracle.safetensors
+    python tools/source_tables.py --scenes 20 --oracle \\
+        --out nbs/results/data/source_weight_oracle.safetensors
 
-It can be stopped and started again; what other models or older code made is refused. The page The named thing (nbs/results/02_source_weight.ipynb) reads them.
+It can be stopped and started again; what other models or older code made is refused. The page The
+named thing (nbs/results/02_source_weight.ipynb) reads them.
 """
 from itertools import count
 from pathlib import Path

@@ -1,14 +1,16 @@
-"""Execute notebooks in place and keep what they show; say in each lesson how long it took and what it needed.
+"""Execute notebooks in place and keep what they show; say in each lesson how long it took and what
+it needed.
 
     python tools/stamp_lessons.py                        # the lessons in nbs/course
     python tools/stamp_lessons.py --pages nbs            # every page, the lessons among them
     python tools/stamp_lessons.py --pages nbs/api nbs/index.ipynb --resume
 
-Each notebook runs in a process of its own, one after the other. In a lesson, the line that begins with
-`*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette, the explorer as its page, packed for
-looking at, and of other widgets, which mean nothing without their process, nothing; the rest is cleaned as `nbdev_clean` does it. A
-notebook that fails stays as it was, and is named at the end. After an interruption or a failure, --resume skips what the last round has done and
-nobody has changed since.
+Each notebook runs in a process of its own, one after the other. In a lesson, the line that begins
+with `*Run time and memory:` is replaced by what was measured. Pictures are stored with a palette,
+the explorer as its page, packed for looking at, and of other widgets, which mean nothing without
+their process, nothing; the rest is cleaned as `nbdev_clean` does it. A notebook that fails stays as
+it was, and is named at the end. After an interruption or a failure, --resume skips what the last
+round has done and nobody has changed since.
 """
 import argparse, base64, hashlib, io, json, os, platform, re, sys, time
 from datetime import date
@@ -20,8 +22,9 @@ STAMP = '*Run time and memory:'
 VIEW = 'application/vnd.jupyter.widget-view+json'
 PEAK = (        # resident memory at its height, bytes; ru_maxrss would count what the parent had
     "import re, resource, sys; from pathlib import Path; status = Path('/proc/self/status');"
-    " print(int(re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1]) * 1024 if status.exists() else"
-    " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
+    " print(int(re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1]) * 1024 if status.exists()"
+    " else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    " * (1 if sys.platform == 'darwin' else 1024))"
 )
 
 def find_pages(paths: list) -> list:
@@ -61,7 +64,8 @@ def lighter(html: str) -> str:
     def picture(found):
         from PIL import Image
         buffer, old = io.BytesIO(), found[1]
-        Image.open(io.BytesIO(base64.b64decode(old))).convert('RGB').save(buffer, 'WEBP', quality=80)
+        picture = Image.open(io.BytesIO(base64.b64decode(old)))
+        picture.convert('RGB').save(buffer, 'WEBP', quality=80)
         new = base64.b64encode(buffer.getvalue()).decode()
         return 'data:image/webp;base64,' + min(new, old, key=len)
     html = re.sub(r', "window": \[[^]]*\], "crop": "[^"]*"', '', html)
@@ -89,8 +93,8 @@ def stamp(notebook, seconds: float, peak: int):
         raise ValueError(f'expected one line that begins with {STAMP!r}, got {len(found)}')
     cell, line = found[0]
     cell.source = cell.source.replace(
-        line, f'{STAMP} {seconds:.0f} s and {peak / 1e9:.1f} GB on {os.cpu_count()} cores of a plain'
-              f' {platform.machine()} machine, without a GPU ({date.today()}).*')
+        line, f'{STAMP} {seconds:.0f} s and {peak / 1e9:.1f} GB on {os.cpu_count()} cores of a '
+              f'plain {platform.machine()} machine, without a GPU ({date.today()}).*')
 
 def refresh(page: Path, timeout: int) -> str:
     "Execute one page and store it; what to print about it."

@@ -202,8 +202,8 @@ def open_engine(
         yield OnCluster(client), AHEAD
 
 # %% ../../nbs/api/batch/01_engine.ipynb #9b250202
-def add_engine_options(parser, option: Callable):
-    "Add `--workers` and `--scheduler`; `option` is that of `regionedit.cli`."
-    option(parser, 'workers', type=int, help='processes to share the work on this machine')
-    option(parser, 'scheduler', help='a dask cluster to work on: tcp://HOST:PORT, or the file of '
-                                     'its scheduler')
+def add_engine_options(parser):     # `regionedit.cli.Parser`
+    "Add `--workers` and `--scheduler`."
+    parser.option('workers', type=int, help='processes to share the work on this machine')
+    parser.option('scheduler', help='a dask cluster to work on: tcp://HOST:PORT, or the file of '
+                  'its scheduler')

@@ -9,7 +9,7 @@ __all__ = ['RESERVED', 'DEVICES', 'READERS', 'Job', 'parse_jobs', 'read_jobs']
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Union
-import csv, io, json, re
+import csv, io, json, re, unicodedata
 
 from ..method.config import RANGES, Config
 from ..method.core import check_file, shown
@@ -52,8 +52,12 @@ def _inside(image: str) -> str:
                          f'{shown(image)}; write it relative to that folder')
     return str(path)
 
+def _folded(id: str) -> str:
+    "One for all names that are one to a file system without case, or one that composes letters."
+    return unicodedata.normalize('NFC', id.casefold())
+
 def _job(fields: dict, used: set) -> Job:
-    "A job from named values; `used` are the ids that are taken already."
+    "A job from named values; `used` are the ids that are taken already, folded."
     image, source, prompt = (_text(name, fields.get(name))
                              for name in ('image', 'source', 'prompt'))
     image = _inside(image)
@@ -64,8 +68,8 @@ def _job(fields: dict, used: set) -> Job:
                          f'got {shown(", ".join(unknown))}; check the spelling')
     Config(**options)
     id, n = image, 1
-    while id.casefold() in used: id, n = f'{image}-{n + 1}', n + 1
-    used.add(id.casefold())
+    while _folded(id) in used: id, n = f'{image}-{n + 1}', n + 1
+    used.add(_folded(id))
     return Job(id, image, source, prompt, options)
 
 # %% ../../nbs/api/batch/00_jobs.ipynb #dee61f00

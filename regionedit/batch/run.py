@@ -6,7 +6,7 @@
 __all__ = ['HOME', 'PATIENCE', 'STOPS_ALL', 'WHICH', 'MODELS', 'PREVIEW_PARTS', 'PIPELINE_PARTS', 'seed_of', 'digest', 'Batch',
            'sizes', 'known', 'is_current', 'made', 'check_shared', 'publish', 'make', 'record_of', 'fail', 'attempt',
            'do_job', 'failed_worker', 'do_jobs', 'alone', 'summarise', 'missing', 'run_batch', 'add_batch_command',
-           'editor_options', 'load_models', 'models_of', 'command_batch']
+           'config_options', 'editor_options', 'load_models', 'models_of', 'command_batch']
 
 # %% ../../nbs/api/batch/03_run.ipynb #26af69fd
 from collections import deque
@@ -36,13 +36,10 @@ def seed_of(
 
 def digest(path: Path) -> Optional[str]:
     "SHA-256 of a file; None where there is no file that can be read."
-    found = hashlib.sha256()
     try:
         if not path.is_file(): return None
-        with open(path, 'rb') as f:
-            while block := f.read(1 << 20): found.update(block)
+        with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
     except (OSError, ValueError): return None
-    return found.hexdigest()
 
 # %% ../../nbs/api/batch/03_run.ipynb #cc91a209
 HOME, *SHEET = RESERVED     # what the batch keeps for itself; what is there to look at
@@ -335,7 +332,6 @@ def run_batch(
 # %% ../../nbs/api/batch/03_run.ipynb #23a9b45a
 def add_batch_command(
     commands,                       # what `add_subparsers` returned
-    option: Callable,               # `regionedit.cli.option`
     add_model_options: Callable,    # `regionedit.cli.add_model_options`
     add_config_options: Callable,   # `regionedit.cli.add_config_options`
 ):
@@ -345,15 +341,15 @@ def add_batch_command(
         description='Edit many pictures. Stop it whenever you like; run again, it goes on.')
     batch.add_argument('jobs', metavar='JOBS', type=Path,
                        help='.json, .jsonl or .csv: picture, source and prompt of each job')
-    option(batch, 'image-dir', required=True, type=Path, help='folder of the pictures')
-    option(batch, 'out', default='regionedit-batch', type=Path,
-           help='folder for the results (default: regionedit-batch)')
-    add_engine_options(batch, option)
+    batch.option('image-dir', required=True, type=Path, help='folder of the pictures')
+    batch.option('out', default='regionedit-batch', type=Path,
+        help='folder for the results (default: regionedit-batch)')
+    add_engine_options(batch)
     add_model_options(batch)
-    option(batch, 'retry-failed', action='store_true', help='try again what has failed')
-    option(batch, 'overwrite', action='store_true', help='make everything again')
-    option(batch, 'max-failures', type=int,
-           help='stop when more jobs than this have failed (default: never)')
+    batch.option('retry-failed', action='store_true', help='try again what has failed')
+    batch.option('overwrite', action='store_true', help='make everything again')
+    batch.option('max-failures', type=int,
+        help='stop when more jobs than this have failed (default: never)')
     add_config_options(batch)
 
 # %% ../../nbs/api/batch/03_run.ipynb #23011baf
@@ -370,6 +366,12 @@ PIPELINE_PARTS = dict(      # argument of a pipeline's editor -> type, help; --s
           'on)'),
     negative_prompt=(str, 'what should not be painted'))
 
+def config_options(args) -> dict:
+    "What the options say of the method. Raises `ValueError` before any model is loaded."
+    options = {k: v for k, v in vars(args).items() if k in Config().as_dict()}
+    Config(**options)
+    return options
+
 def editor_options(args) -> dict:
     "What the options say of the editor alone."
     names = ('memory', 'windows_per_pass', *PIPELINE_PARTS,
@@ -381,7 +383,7 @@ def load_models(which: dict, device: str = 'auto', dtype: str = 'auto', **more):
     "The models, with one thread on the CPU, on this worker's GPU if there is one."
     import torch
     from regionedit.models.pretrained import RegionEditor
-    import regionedit.results.saved     # joins `EditResult.save`
+    import regionedit.results.saved     # noqa: F401, joins `EditResult.save`
     torch.set_num_threads(1)
     pin_gpu()
     return RegionEditor.from_pretrained(get_preset(*which.values()), device, dtype, **more)
@@ -403,9 +405,7 @@ def command_batch(args) -> int:     # 0: all done, 3: some failed
     if args.max_failures is not None and args.max_failures < 0:
         raise ValueError(f'expected --max-failures to be 0 or more, got {args.max_failures}; '
                          'leave it out to go on whatever fails')
-    options = {k: v for k, v in vars(args).items() if k in Config().as_dict()}
-    Config(**options)                       # refuse bad numbers before any model is loaded
-    jobs, (load, preset) = read_jobs(args.jobs), models_of(args)
+    options, jobs, (load, preset) = config_options(args), read_jobs(args.jobs), models_of(args)
     said = run_batch(jobs, args.image_dir, args.out, load, options=options, preset=preset,
                      retry_failed=args.retry_failed, overwrite=args.overwrite,
                      max_failures=args.max_failures, workers=args.workers, scheduler=args.scheduler)

@@ -11,6 +11,7 @@ __all__ = ['FACTS', 'TEMPLATE', 'TEMPLATES', 'OWN', 'SHOWN', 'LOSSES', 'RATIOS',
 
 # %% ../../nbs/api/bench/06_ablations.ipynb #11cc78ef
 import argparse, json, os
+from operator import itemgetter
 from dataclasses import replace as altered
 from pathlib import Path
 from typing import Callable
@@ -30,7 +31,8 @@ from ..method.losses import direction_loss
 from ..method.regions import (RegionGenerator, choose_anchors, fit_boxes, proposal_sizes,
                                        propose, roi_features, spread_anchors)
 from ..method.table import EditTable, TERMS, distinct, fill_table
-from ..pocket.judge import names_of, recognise
+from ..models.pretrained import RegionEditor
+from ..pocket.judge import load_recogniser, names_of, recognise
 from ..pocket.scenes import draw_scene
 
 # %% ../../nbs/api/bench/06_ablations.ipynb #2150a599
@@ -168,8 +170,6 @@ def make_books(
 # %% ../../nbs/api/bench/06_ablations.ipynb #7ee0a9bb
 def edit_books():
     "Edit every box that the ablations ask for; can be stopped and started again."
-    from regionedit.models.pretrained import RegionEditor
-    from regionedit.pocket.judge import load_recogniser
     parser = argparse.ArgumentParser(description=edit_books.__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--scenes', type=int, default=12, help='number of scenes')
@@ -271,9 +271,10 @@ def loss_ablation(books: dict, weight: float = Config.source_weight) -> dict:
 def count_ablation(books: dict, weight: float = Config.source_weight) -> dict:
     "K anchors and M sizes: fewer of both are parts of more."
     every = {1: [3], 2: [0, 6], 3: [0, 3, 6], 4: [0, 2, 4, 6], 7: list(range(7))}
-    found = {f'K = {k}': variant(books, lambda b: own(b)[:k], weight=weight) for k in (1, 2, 4, 8)}
-    return found | {f'M = {m}': variant(books, lambda b: own(b)[:, s], weight=weight)
-        for m, s in every.items()}
+    parts = {f'K = {k}': np.s_[:k] for k in (1, 2, 4, 8)}
+    parts |= {f'M = {m}': np.s_[:, s] for m, s in every.items()}
+    return {name: variant(books, lambda b, at=at: own(b)[at], weight=weight)
+        for name, at in parts.items()}
 
 def ceiling_of(books: dict, index_of: Callable) -> dict:    # column -> (mean, low, high)
     "The highest overlap on offer, the share of scenes with one of .7 or more, and distinct edits."
@@ -286,9 +287,9 @@ def ceiling_of(books: dict, index_of: Callable) -> dict:    # column -> (mean, l
 
 def proposal_ablation(books: dict, weight: float = Config.source_weight) -> dict:
     "Where the anchors come from, and which boxes they get."
-    names = [n.removeprefix('set.') for n in next(iter(books.values())) if n.startswith('set.')]
-    return {n: variant(books, lambda b: b[f'set.{n}'], weight=weight)
-        | ceiling_of(books, lambda b: b[f'set.{n}']) for n in names}
+    sets = {n: itemgetter(n) for n in next(iter(books.values())) if n.startswith('set.')}
+    return {n.removeprefix('set.'): variant(books, of, weight=weight) | ceiling_of(books, of)
+        for n, of in sets.items()}
 
 def evidence_ablation(books: dict, weights: tuple = (0., .5, 1., 2., 4., 8.)) -> dict:
     "The evidence for the source, in loss and ranking: 0 is the paper."

@@ -9,48 +9,44 @@ __all__ = ['SCENES', 'SEEDS_EACH', 'add_bench_command', 'chosen_presets', 'check
 # %% ../../nbs/api/bench/05_command.ipynb #6e1de6a9
 from pathlib import Path
 from functools import partial
-from typing import Callable
 import json, sys, time
 
 from ..batch.engine import add_engine_options, keep, only_run, open_engine, pin_gpu
 from ..method.core import ModelNotAvailable, check_out, write_whole
+from ..models.presets import BUNDLED, get_preset
 
 # %% ../../nbs/api/bench/05_command.ipynb #9d3400cb
 SCENES, SEEDS_EACH = 3, 2       # of the small benchmark
 
-def add_bench_command(
-    commands,               # what `add_subparsers` returned
-    option: Callable,       # `regionedit.cli.option`
-):
+def add_bench_command(commands):        # what `add_subparsers` returned
     "Add `bench` to the command line."
     bench = commands.add_parser('bench', help='measure the method beside others, on drawn scenes',
         description='Measure the method, its variants and its rivals on drawn scenes whose truth '
         'is known. Stop it whenever you like and go on with --resume.')
-    option(bench, 'preset', action='append', help='models: a name or a folder; several with '
+    bench.option('preset', action='append', help='models: a name or a folder; several with '
         'commas, or given several times (default: the bundled ones)')
-    option(bench, 'world', default='known', help='which scenes: known, unseen, clutter or '
+    bench.option('world', default='known', help='which scenes: known, unseen, clutter or '
         'strangers, see the page Rows (default: known)')
-    option(bench, 'scenes', type=int, default=SCENES, help=f'number of scenes (default: {SCENES})')
-    option(bench, 'seeds', type=int, default=SEEDS_EACH, help='seeds of the noise for each scene '
+    bench.option('scenes', type=int, default=SCENES, help=f'number of scenes (default: {SCENES})')
+    bench.option('seeds', type=int, default=SEEDS_EACH, help='seeds of the noise for each scene '
         f'(default: {SEEDS_EACH})')
-    option(bench, 'methods', help='names with commas; main: those of the page '
+    bench.option('methods', help='names with commas; main: those of the page '
         'Benchmark (default: all; with --data: ours)')
-    option(bench, 'data', type=Path, metavar='FOLDER', help='pictures of your own instead of '
+    bench.option('data', type=Path, metavar='FOLDER', help='pictures of your own instead of '
         'scenes: a folder in PIE-Bench\'s layout, or with a CSV (image, source, prompt, box)')
-    option(bench, 'budget', help='with --data: full, or the work for a picture in full edits '
+    bench.option('budget', help='with --data: full, or the work for a picture in full edits '
         '(default: the preset\'s)')
-    option(bench, 'out', default='regionedit-bench', type=Path,
+    bench.option('out', default='regionedit-bench', type=Path,
         help='folder for bench.csv and report.json (default: regionedit-bench)')
-    add_engine_options(bench, option)
-    option(bench, 'resume', action='store_true', help='keep the rows that bench.csv has, if the '
+    add_engine_options(bench)
+    bench.option('resume', action='store_true', help='keep the rows that bench.csv has, if the '
         'same models and code made them; without it the benchmark starts anew')
-    option(bench, 'json', action='store_true', help='print the report as one line of JSON and '
+    bench.option('json', action='store_true', help='print the report as one line of JSON and '
         'nothing else')
 
 # %% ../../nbs/api/bench/05_command.ipynb #c7f453a0
 def chosen_presets(given: list) -> list:        # of names
     "The presets that were asked for; without any, the bundled ones that can be loaded."
-    from regionedit.models.presets import BUNDLED, get_preset
     if given: return list(dict.fromkeys(name for text in given for name in text.split(',') if name))
     def there(name):
         try: return bool(get_preset(name))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OURS', 'MEASURED', 'COLUMNS', 'JUDGES', 'KINDS', 'Item', 'source_of', 'bare', 'read_pie', 'read_table', 'read_data',
-           'place_of', 'measure_item', 'judges_for', 'load_for_data', 'about_data', 'edit_item', 'do_item', 'run_data',
-           'data_report', 'data_markdown']
+           'place_of', 'measure_item', 'judges_for', 'load_for_data', 'about_data', 'save_edit', 'edit_item', 'do_item',
+           'run_data', 'data_report', 'data_markdown']
 
 # %% ../../nbs/api/bench/04_data.ipynb #bf6246de
 import csv, json, math, re, sys, warnings
@@ -18,14 +18,16 @@ from typing import Callable, Optional
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..batch.engine import DIED, Here, as_ended, has_died
+from ..batch.engine import DIED, Here, as_ended, has_died, pin_gpu
 from .baselines import BenchTask, METHODS
 from .metrics import (bootstrap, PIE, clip_scores, decode_mask, find_lpips,
                                       mask_box, pie_measures, placed, preserved)
-from .report import finite
+from .report import finite, lined
 from .rows import read_rows, refuse_others, settings_of, write_rows
 from ..method.core import ModelNotAvailable, Note, check_box, check_file, open_image, shown
 from ..method.edits import box_mask
+from ..models.presets import VITS, look_up_preset
+from ..models.pretrained import RegionEditor, load_clip, load_vit
 
 # %% ../../nbs/api/bench/04_data.ipynb #fa8a7e82
 @dataclass(frozen=True)
@@ -125,12 +127,13 @@ def place_of(item: Item, size: tuple) -> Optional[tuple]:       # XYXY, of a pic
 def measure_item(
     judges: tuple,          # ViT, CLIP, LPIPS or None
     models, item: Item, image, outcome,
+    saved,                  # the edit, read from its file
 ) -> dict:                  # column -> number
     "Both kinds of measures of an edit."
     after, truth = outcome.edit.paste(image), place_of(item, image.size)
     mask = (decode_mask(item.runs, image.size) if item.runs is not None else
             np.array(box_mask(truth or outcome.box, image.size)) // 255)
-    found = pie_measures(*judges, image, after, item.prompt, mask)
+    found = pie_measures(*judges, image, saved, item.prompt, mask)
     if truth: found |= placed(outcome.box, truth) | preserved(models.vit, image, after, truth)
     found |= clip_scores(models.clip, image, after, item.prompt, item.source)
     return found | dict(score=outcome.score, edits=outcome.num_edits, seconds=outcome.seconds)
@@ -140,14 +143,11 @@ JUDGES = 'dino-vitb8', 'hf-hub:timm/vit_large_patch14_clip_224.openai'
 
 def judges_for(models, bundled: bool) -> tuple:     # ViT, CLIP, LPIPS or None
     "What PIE-Bench measures with, or what there is."
-    from regionedit.models.presets import VITS
-    from regionedit.models.pretrained import load_clip, load_vit
     vit, clip, lpips = models.vit, models.clip, None
     device = str(next(vit.parameters()).device)
     try:
         if not bundled:
-            card = VITS[JUDGES[0]]
-            vit = load_vit(f'hf-hub:{card.repo}', device)
+            vit = load_vit(f'hf-hub:{VITS[JUDGES[0]].repo}', device)
             clip = load_clip(JUDGES[1], device)
     except ModelNotAvailable as error:
         vit, clip = models.vit, models.clip
@@ -159,9 +159,6 @@ def judges_for(models, bundled: bool) -> tuple:     # ViT, CLIP, LPIPS or None
 
 def load_for_data(preset: str):     # (`RegionEditor`, judges)
     "The models of a preset and the judges, on this worker's GPU if there is one."
-    from regionedit.batch.engine import pin_gpu
-    from regionedit.models.presets import look_up_preset
-    from regionedit.models.pretrained import RegionEditor
     pin_gpu()
     models = RegionEditor.from_pretrained(preset)
     return models, judges_for(models, look_up_preset(preset).bundled)
@@ -174,6 +171,12 @@ def about_data(models: Callable, options: dict) -> tuple:   # preset, settings, 
         return editor.preset, settings, dict(comparable=public, lpips=lpips is not None)
 
 # %% ../../nbs/api/bench/04_data.ipynb #622ca4fc
+def save_edit(edit, target: Path):      # RGB pictures
+    "Write an edit; what the evaluator reads of it."
+    target.parent.mkdir(parents=True, exist_ok=True)
+    edit.save(target, **dict(quality=95) if target.suffix.lower() in ('.jpg', '.jpeg') else {})
+    return open_image(target)
+
 def edit_item(
     models: Callable,       # of `keep`: (`RegionEditor`, judges)
     options: dict, settings: str, seed: int,
@@ -187,14 +190,11 @@ def edit_item(
         task = BenchTask(image, item.prompt, item.source, truth, seed)
         for name in names:
             outcome = METHODS[name](editor, task, config)
-            target = out/name/'annotation_images'/item.image
-            target.parent.mkdir(parents=True, exist_ok=True)
-            outcome.edit.paste(image).save(target, **dict(quality=95) if target.suffix.lower() in
-                                           ('.jpg', '.jpeg') else {})
+            saved = save_edit(outcome.edit.paste(image), out/name/'annotation_images'/item.image)
             rows.append(dict(preset=editor.preset, id=item.id, method=name, settings=settings,
                              image=item.image, source=item.source, prompt=item.prompt,
                              box=' '.join(map(str, outcome.box)),
-                             **measure_item(judges, editor, item, image, outcome)))
+                             **measure_item(judges, editor, item, image, outcome, saved)))
         editor.cache.clear()
     return rows
 
@@ -224,7 +224,8 @@ def run_data(
     write_rows(path, kept, columns=COLUMNS)
     done = {(r['id'], r['method']) for r in kept if r['preset'] == preset}
     todo = [(i, [n for n in names if (i.id, n) not in done]) for i in items]
-    call, todo = partial(do_item, models, options, settings, seed, out), deque(filter(_any, todo))
+    call = partial(do_item, models, options, settings, seed, out)
+    todo = deque(work for work in todo if work[1])
     with tqdm(total=len(todo), desc=preset, unit='picture', file=sys.stderr,
               disable=not progress) as bar:
         for (item, _), made, error in as_ended(engine[0], call, todo, engine[1]):
@@ -236,8 +237,6 @@ def run_data(
     ids = {i.id for i in items}
     rows = [r for r in read_rows(path, COLUMNS, KINDS) if r['preset'] == preset and r['id'] in ids]
     return rows, failed, judges
-
-def _any(work: tuple) -> bool: return bool(work[1])
 
 # %% ../../nbs/api/bench/04_data.ipynb #2d9e0034
 def data_report(rows: list, failed: dict, judges: dict) -> dict:
@@ -252,14 +251,12 @@ def data_report(rows: list, failed: dict, judges: dict) -> dict:
 def data_markdown(found: dict) -> str:
     "The means as a table, a column a method, and what they can be compared with."
     names = list(found['methods'])
-    lines = ['| |' + '|'.join(names) + '|', '|---' * (len(names) + 1) + '|']
-    for column in MEASURED:
-        values = [found['methods'][n].get(column) for n in names]
-        if any(values): lines.append(f'| {column} |' + '|'.join(
-            '-' if v is None else f'{v[0]:.4g} ({v[1]:.4g} to {v[2]:.4g})' for v in values) + '|')
+    def cell(v): return '-' if v is None else '{:.4g} ({:.4g} to {:.4g})'.format(*v)
+    means = {c: [found['methods'][n].get(c) for n in names] for c in MEASURED}
+    lines = [[c, *map(cell, values)] for c, values in means.items() if any(values)]
     said = ['PIE-Bench\'s measures with its own networks.' if found['comparable'] else
             'PIE-Bench\'s measures with the preset\'s ViT and CLIP: not for comparison with '
             'published values.']
     if not found['lpips']: said.append('LPIPS is left out: SqueezeNet\'s weights are not here; '
         'torchvision.models.squeezenet1_1(weights="DEFAULT") downloads them.')
-    return '\n'.join(lines) + '\n\n' + ' '.join(said)
+    return lined(['', *names], lines) + '\n\n' + ' '.join(said)

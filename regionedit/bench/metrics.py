@@ -305,6 +305,6 @@ def paired(
         raise ValueError(f'expected two arrays (scenes) of one shape, got {ours.shape} and '
             f'{other.shape}; measure both methods on the same scenes')
     less = ours - other
-    chance = 1. if not less.any() else stats.permutation_test((less,), np.mean,
+    chance = 1. if len(less) == 1 or not less.any() else stats.permutation_test((less,), np.mean,
         permutation_type='samples', vectorized=True, n_resamples=9999, rng=seed).pvalue
     return *bootstrap(less, draws=draws, seed=seed), float(chance)

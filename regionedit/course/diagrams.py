@@ -630,8 +630,8 @@ def denoising_diagram() -> Diagram:
     g.box('unet', (x[1], 92), (138, 110), 'U-Net', 'stacked channels', '(2c + 1) × h × w',
           times([2 * z[0] + 1, *side]), kind='model')
     g.box('prompt', (x[1], 240), (138, 50), 'prompt', times(n['words']), kind='text')
-    g.box('guidance', (x[2], 105), (138, 84), 'guidance', 'free + s ·', '(told − free)',
-          f's = {n["guidance"]:g}', kind='plain')
+    g.box('guidance', (x[2], 105), (138, 84), 'guidance', 'free + w ·', '(told − free)',
+          f'w = {n["guidance"]:g}', kind='plain')
     g.box('scheduler', (x[3], 105), (138, 84), 'scheduler', 'one step less noise', times(z),
           kind='plain')
     for name, shift in (('noisy', -30), ('mask', 0), ('hole', 30)):

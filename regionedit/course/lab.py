@@ -12,10 +12,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 import hashlib, io, json, os, re, shlex, sys
 from pathlib import Path
-from typing import Callable, Union
+from typing import Union
 
 import regionedit
-from ..method.core import check_out, shown
+from ..method.core import check_out, read_object, shown
 
 # %% ../../nbs/api/course/00_lab.ipynb #71d7426a
 _PACKAGE = Path(regionedit.__file__).parent
@@ -135,12 +135,6 @@ NOTE = '.regionedit-course.json'    # in the folder: lesson -> SHA-256 of the te
 
 def _digest(text: str) -> str: return hashlib.sha256(text.encode('utf8')).hexdigest()
 
-def _written(folder: Path) -> dict:
-    "The note of an earlier copy; empty if there is none that can be read."
-    try: note = json.loads((folder/NOTE).read_text(encoding='utf8'))
-    except (OSError, ValueError): return {}
-    return note if isinstance(note, dict) else {}
-
 def _lesson(path: Path, student: bool, nbgrader: bool) -> tuple:        # text, notebook
     "A lesson as it is copied."
     import nbformat
@@ -169,7 +163,7 @@ def copy_course(
     "Copy all lessons and trust them. Raises `ValueError` if the folder cannot be written."
     from nbformat.sign import NotebookNotary
     find_home(folder := check_out(folder))
-    note, notary, kept = _written(folder), NotebookNotary(), []
+    note, notary, kept = read_object(folder/NOTE) or {}, NotebookNotary(), []
     for path in pages or lessons():
         (text, notebook), target = _lesson(path, student, nbgrader), folder/path.name
         there = target.read_text(encoding='utf8', errors='replace') if target.exists() else None
@@ -255,10 +249,7 @@ def start_lab(
              f'--LabApp.default_url=/lab/tree/{page.name}')
     main([*where, *([] if browser else ['--no-browser']), *shlex.split(more)])
 
-def add_lab_command(
-    commands,           # what `add_subparsers` returned
-    option: Callable,   # `regionedit.cli.option`
-):
+def add_lab_command(commands):          # what `add_subparsers` returned
     "Add `lab` to the command line."
     lab = commands.add_parser('lab', help='the course, in JupyterLab',
                               description='Copy the course to a folder and start JupyterLab on its '
@@ -266,16 +257,16 @@ def add_lab_command(
     lab.add_argument('folder', nargs='?', metavar='FOLDER', type=Path,
                      default=Path('regionedit-course'),
                      help='where to work (default: regionedit-course)')
-    option(lab, 'student', action='store_true', help='leave out the solutions of the exercises, '
-           'and the outputs that a lesson asks to predict')
-    option(lab, 'nbgrader', action='store_true', help="with nbgrader's marks: answers, locked "
-           'checks, points')
-    option(lab, 'lessons', type=Path, metavar='FOLDER', help='notebooks of your own in the '
-           "course's format, in place of the course")
-    option(lab, 'no-browser', action='store_true', help='start JupyterLab and open no browser')
-    option(lab, 'no-start', action='store_true', help='copy only')
-    option(lab, 'jupyter', default='', metavar='ARGUMENTS',
-           help='passed on to JupyterLab, such as --jupyter="--port 8890"')
+    lab.option('student', action='store_true', help='leave out the solutions of the exercises, '
+        'and the outputs that a lesson asks to predict')
+    lab.option('nbgrader', action='store_true', help="with nbgrader's marks: answers, locked "
+        'checks, points')
+    lab.option('lessons', type=Path, metavar='FOLDER', help='notebooks of your own in the '
+        "course's format, in place of the course")
+    lab.option('no-browser', action='store_true', help='start JupyterLab and open no browser')
+    lab.option('no-start', action='store_true', help='copy only')
+    lab.option('jupyter', default='', metavar='ARGUMENTS',
+        help='passed on to JupyterLab, such as --jupyter="--port 8890"')
 
 # %% ../../nbs/api/course/00_lab.ipynb #53c12103
 def command_lab(args) -> int:

@@ -149,7 +149,7 @@ def _part_class(folder: Path, part: str):
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
     ours = (part == 'vae' and (folder/'config.json').is_file()
-            and json.loads((folder/'config.json').read_text())[
+            and json.loads((folder/'config.json').read_text('utf8'))[
                 '_class_name'] == PatchAutoencoder.__name__)
     return PatchAutoencoder if ours else getattr(diffusers, _PARTS[part])
 

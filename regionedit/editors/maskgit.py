@@ -223,7 +223,7 @@ def _part_class(folder: Path, part: str):
     import diffusers, transformers
     if part in ('text_encoder', 'tokenizer'): return getattr(transformers, _PARTS[part])
     file = folder/'config.json'
-    name = json.loads(file.read_text())['_class_name'] if file.is_file() else ''
+    name = json.loads(file.read_text('utf8'))['_class_name'] if file.is_file() else ''
     ours = {c.__name__: c for c in (BlockVq, PlacedUVit2DModel)}
     return ours.get(name) or getattr(diffusers, _PARTS[part])
 

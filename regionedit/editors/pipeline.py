@@ -200,11 +200,12 @@ def load_pipeline(folder: Path, dtype: torch.dtype, variant: Optional[str] = Non
     `ModelNotAvailable` or `ValueError`."""
     index = read_index(folder/'model_index.json')
     check_paints(index, folder)
+    absent = {name: None for name, part in index.items() if part == [None, None]}   # SD3's T5
     unsafe = dict(safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     with reading('an inpainting checkpoint', folder):
         return inpainting_class(index['_class_name']).from_pretrained(
             folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
-            **unsafe)
+            **absent | unsafe)
 
 # %% ../../nbs/api/editors/04_pipeline.ipynb #fam00004
 def set_scheduler(
@@ -259,10 +260,8 @@ def call_with(self: PipelineEditor, **given) -> dict:
     default, size = defaults_of(type(self.pipe)), self.size
     given[self.guidance] = given.pop('guidance_scale')
     call = call_of(self.pipe) | self.call | {k: v for k, v in given.items() if v is not None}
-    # of few steps none can be spared
-    if call.get('num_inference_steps',
-                FEW) < FEW and call.get('strength') == default.get('strength') != 1:
-        call['strength'] = 1.
+    few = call.get('num_inference_steps', FEW) < FEW        # of few steps none can be spared
+    if few and 'strength' in call and 'strength' not in self.call: call['strength'] = 1.
     if (call.get('true_cfg_scale') or 0) > 1: call.setdefault('negative_prompt', ' ')
     own = dict(height=size, width=size, max_area=size * size, _auto_resize=False)
     return call | {k: v for k, v in own.items() if k in default}

@@ -20,7 +20,7 @@ from torch import nn
 from .diffusion import DiffusionEditor
 from .loading import reading
 from .maskgit import MaskGitEditor
-from .pipeline import PipelineEditor
+from .pipeline import PipelineEditor, defaults_of
 from ..method.core import shown
 
 # %% ../../nbs/api/editors/05_previews.ipynb #0ef141fb
@@ -112,21 +112,26 @@ def guidance_name(pipe) -> Optional[str]:
     distilled = any(_network(pipe).config.get(n) for n in ('guidance_embeds', 'time_cond_proj_dim'))
     return None if distilled or 'guidance_scale' not in known else 'guidance_scale'
 
+def _twice(pipe, name: str, scale: float) -> bool:
+    "Is the network asked twice at this guidance? Most are above 1, Z-Image's above 0."
+    asked, usual = copy(pipe), (scale or 0) > 1
+    asked._guidance_scale = scale or 0
+    if name != 'guidance_scale': return usual
+    return getattr(asked, 'do_classifier_free_guidance', usual)
+
 @patch
 def work(self: PipelineEditor, num_inference_steps: Optional[int] = None,
          guidance_scale: Optional[float] = None) -> Optional[int]:
     "Evaluations of the network for one window; None where the pipeline has no default of steps."
-    known = signature(type(self.pipe).__call__).parameters
-    given = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
-    call = {k: p.default for k, p in known.items()} | self.call
-    call |= {k: v for k, v in given.items() if v is not None}
-    steps, strength = call.get('num_inference_steps'), call.get('strength', 1.)
+    asked = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale)
+    call = defaults_of(type(self.pipe)) | self.call_with(**asked)
+    scheduler, name = self.pipe.scheduler, guidance_name(self.pipe)
+    steps, kept = call.get('num_inference_steps'), call.get('strength', 1.)
     if not isinstance(steps, int): return None
-    levels, order = noise_levels(self.pipe.scheduler, steps), self.pipe.scheduler.order
-    levels -= max(steps - int(steps * strength), 0) * order
-    name = guidance_name(self.pipe)
+    kept = steps * kept if 'FlowMatch' in type(scheduler).__name__ else int(steps * kept)
+    levels = noise_levels(scheduler, steps) - int(max(steps - kept, 0)) * scheduler.order
     alone = name == 'true_cfg_scale' and not call.get('negative_prompt')
-    return levels * (2 if name and not alone and call[name] > 1 else 1)
+    return levels * (2 if name and not alone and _twice(self.pipe, name, call[name]) else 1)
 
 # %% ../../nbs/api/editors/05_previews.ipynb #e63033e3
 ADAPTER = 'preview'
@@ -166,9 +171,9 @@ def preview(self: PipelineEditor, num_inference_steps: int, count: int = 1) -> P
     pipe, parts, many = copy(self.pipe), getattr(self, 'preview_parts', {}), self.batch_size
     pipe.register_modules(**{k: v for k, v in parts.items() if k != 'lora'})
     name = guidance_name(pipe)
-    call = self.call | dict(num_inference_steps=num_inference_steps) | ({name: 1.} if name else {})
+    call = self.call | dict(num_inference_steps=num_inference_steps) | ({name: 0.} if name else {})
     if many == 1: many = windows_at_once(self.size, count, pipe._execution_device, pipe.dtype)
-    cheap = PreviewPipeline(pipe, self.weights, many, **call)
+    cheap = PreviewPipeline(pipe, self.weights, many, self.size, **call)
     cheap.lock, cheap.lora = self.lock, parts.get('lora')
     return cheap
 
@@ -187,7 +192,9 @@ def set_previews(
     pipe, parts = editor.pipe, {}
     if preview_scheduler:
         cls = getattr(diffusers, str(preview_scheduler), None)
-        if not isinstance(cls, type) or not hasattr(cls, 'set_timesteps'):
+        flows = 'FlowMatch' in type(pipe.scheduler).__name__
+        if (not isinstance(cls, type) or not hasattr(cls, 'set_timesteps')
+                or ('FlowMatch' in cls.__name__) != flows):
             raise ValueError('expected preview_scheduler to be a scheduler of diffusers, such as '
                              f'LCMScheduler, got {shown(preview_scheduler)}')
         parts['scheduler'] = cls.from_config(pipe.scheduler.config)

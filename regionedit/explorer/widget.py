@@ -29,7 +29,7 @@ from ..method.estimators import ESTIMATORS
 from ..method.table import MEASURES, TERMS, EditTable, measure, on_scale, seen_in
 from ..models.presets import PRESETS
 from ..models.pretrained import RegionEditor
-from ..results.findings import best_at, learned_look, look_at, numbers_of
+from ..results.findings import best_at, learned_look, look_at, numbers_of, on_copy
 from ..study.answers import Session
 from ..study.setup import Study, load_study
 
@@ -196,10 +196,7 @@ def _task(self: ExplorerWidget, prompt: str, source: str, **changed) -> Task:
 def ask_run(self: ExplorerWidget, prompt: str, source: str, anchors=None) -> str:
     "The whole method with other words, or from anchors (pixels of the input) of one's own."
     task = self._task(prompt, source, **dict(num_anchors=len(anchors)) if anchors else {})
-    at = None
-    if anchors:
-        at = torch.tensor(anchors, dtype=torch.float) * torch.tensor(
-            task.image.size) / torch.tensor(task.picture.size)
+    at = on_copy(task, anchors) if anchors else None
     result = self.editor.run(replace(task, watch=self._watch(task)), at)
     self.results.append(result)
     title = f'“{prompt}”' + (f', {len(anchors)} anchors of your own' if anchors else '')
@@ -265,7 +262,7 @@ def ask_heads(self: ExplorerWidget) -> str:
 
 # %% ../../nbs/api/explorer/02_widget.ipynb #75f54b0e
 @patch
-def _tell(self: ExplorerWidget, state: str, text: str, **more):
+def _notify(self: ExplorerWidget, state: str, text: str, **more):
     self._busy = state == 'works'
     self.status = dict(state=state, text=text, why=self.status['why'], **more)
 
@@ -278,7 +275,7 @@ def _far(self: ExplorerWidget, far: Progress):
     "Say how far it is. Raises `Cancelled`."
     if self._stop.is_set(): raise Cancelled
     done = len(far.edits)
-    self._tell('works', f'{done} of {far.count} {far.what}', done=done, total=far.count,
+    self._notify('works', f'{done} of {far.count} {far.what}', done=done, total=far.count,
                best=far.best)
 
 @patch
@@ -286,15 +283,15 @@ def _work(self: ExplorerWidget, do: str, what: dict):
     began = time.perf_counter()
     try:
         if self.editor is None:
-            self._tell('works', f'reads the models of {self.result.preset}')
+            self._notify('works', f'reads the models of {self.result.preset}')
             self.editor = RegionEditor.from_pretrained(self.result.preset)
         if self._stop.is_set(): raise Cancelled
-        self._tell('works', 'the models work')
+        self._notify('works', 'the models work')
         said = getattr(self, f'ask_{do}')(**what)
         if self._stop.is_set(): said += ', finished before it could be stopped'
-        self._tell('done', f'{said} in {time.perf_counter() - began:.1f} s')
-    except Cancelled: self._tell('idle', 'Stopped; nothing was changed.')
-    except Exception as error: self._tell('failed', ' '.join(f'{error}'.split()) or repr(error))
+        self._notify('done', f'{said} in {time.perf_counter() - began:.1f} s')
+    except Cancelled: self._notify('idle', 'Stopped; nothing was changed.')
+    except Exception as error: self._notify('failed', ' '.join(f'{error}'.split()) or repr(error))
 
 # %% ../../nbs/api/explorer/02_widget.ipynb #75f54b1c
 @patch
@@ -311,7 +308,7 @@ def ask(
     if self._busy or self.status['why'] or not hasattr(self, f'ask_{do}'): return
     self._busy = True
     self._stop.clear()
-    self._tell('works', 'begins')
+    self._notify('works', 'begins')
     thread = threading.Thread(target=self._work, args=(do, asked), daemon=True)
     thread.start()
     if wait: thread.join()

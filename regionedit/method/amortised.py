@@ -138,7 +138,7 @@ def save_network(network: TextRegionNetwork, folder: Path):
     "Write config.json and model.safetensors, in 16 bits."
     from safetensors.torch import save_file
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    (folder/'config.json').write_text(json.dumps(network.config, indent=1) + '\n')
+    (folder/'config.json').write_text(json.dumps(network.config, indent=1) + '\n', 'utf8')
     save_file({k: v.half().contiguous() for k, v in network.state_dict().items()},
               folder/'model.safetensors')
 

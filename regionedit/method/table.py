@@ -138,9 +138,13 @@ def _settings(layer: nn.Module) -> str:
                                        if k not in _BOOKS and 'hook' not in k and _is_plain(v)})
 
 def _checksum(weights: torch.Tensor) -> torch.Tensor:       # long
-    "The sum of its bits, read as whole numbers."
+    "Its bits, read as whole numbers, summed in 251 columns, each of which has another weight."
     bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[weights.element_size()]
-    return weights.detach().view(bits).sum(dtype=torch.long).cpu()
+    flat = weights.detach().reshape(-1).view(bits)
+    rest = len(flat) % 251
+    sums = flat[:len(flat) - rest].view(-1, 251).sum(0, dtype=torch.long)
+    sums[:rest] += flat[len(flat) - rest:]
+    return (sums * torch.arange(1, 252, device=sums.device)).sum().cpu()
 
 def _of_module(module: nn.Module) -> list:
     "Names, shapes and checksums of all weights; settings of all layers."

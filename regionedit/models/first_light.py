@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 import torch
 
 from ..method.config import Config
-from ..method.core import ModelNotAvailable, open_image, write_whole
+from ..method.core import ModelNotAvailable, check_out, open_image, write_whole
 from ..method.editor import library_versions
 from .bundled import example
 from .pretrained import RegionEditor
@@ -81,7 +81,10 @@ def first_light(
     "Run four photographs and write the page. Raises `ValueError` or `ModelNotAvailable`."
     fields = Config().as_dict()
     call = {name: options.pop(name) for name in [*options] if name in fields}
-    Config(**call)              # refuse bad numbers before any model is loaded
+    Config(**call)              # refuse bad numbers before any model is loaded,
+    check_out(Path(path).absolute().parent)         # and a place where no page can be
+    if Path(path).is_dir(): raise ValueError(
+        f'expected a file for the page, {path} is a folder; name a file in it')
     start = time.perf_counter()
     editor = RegionEditor.from_pretrained(preset, **options)
     told = dict(preset=preset, machine=machine(), options=call | options,
@@ -154,7 +157,7 @@ def command_first_light(arguments=None) -> int:
     parser.add_argument('settings', nargs='*', type=setting, metavar='NAME=VALUE',
                         help='of the edit or of loading, such as num_anchors=4 or dtype=bfloat16')
     parser.add_argument('--out', default='first_light.html', type=Path, help='the page')
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)     # settings may stand behind --out
     try: told = first_light(args.preset, args.out, **dict(args.settings))
     except (ValueError, OSError, ModelNotAvailable) as error:
         print(f'first_light: {error}', file=sys.stderr)

@@ -116,10 +116,11 @@ def missing_files(
 # %% ../../nbs/api/models/00_hub.ipynb #5e0d2c7b
 def _variants(folder: Path) -> dict:
     "part -> the variants of its weights; None stands for the plain ones."
-    parts = {}
+    parts, index = {}, folder/'model_index.json'
+    named = read_index(index) if index.is_file() else None  # others may lie there: vae_1_0 of XL
     for file in folder.glob('*/*.safetensors'):
         name = re.search(r'\.(\w+?)(-\d+-of-\d+)?\.safetensors$', file.name)
-        if file.parent.name not in NOT_LOADED:
+        if file.parent.name not in NOT_LOADED and (not named or file.parent.name in named):
             parts.setdefault(file.parent.name, set()).add(name and name[1])
     return parts
 
@@ -245,31 +246,28 @@ def find_models(
     return [found[card] for card in cards]
 
 # %% ../../nbs/api/models/00_hub.ipynb #b2854dfb
-def hub_id(source: Union[str, Path]) -> Optional[str]:
+def hub_id(location: Union[str, Path]) -> Optional[str]:
     "ORG/NAME if that is what it is, and no folder of this name exists."
-    name = str(source).removeprefix('hf-hub:')
-    known = not isinstance(source, Path) and re.fullmatch(r'[\w-][\w.-]*/[\w-][\w.-]*', name)
+    name = str(location).removeprefix('hf-hub:')
+    known = not isinstance(location, Path) and re.fullmatch(r'[\w-][\w.-]*/[\w-][\w.-]*', name)
     return name if known and not Path(name).exists() else None
 
 def as_card(
-    source: Union[str, Card],
+    location: Union[str, Card],
     kind: str,
     revision: Optional[str] = None,     # None: the card's
     variant: Optional[str] = 'auto',    # 'auto': the card's
 ) -> Card:
     "A card with another revision or variant."
-    card = source if isinstance(source, Card) else Card(hub_id(source), kind)
+    card = location if isinstance(location, Card) else Card(hub_id(location), kind)
     return replace(card, revision=revision or card.revision,
                    variant=card.variant if variant == 'auto' else variant)
 
 def find_model(
-    source: Union[str, Path, Card],     # folder, 'ORG/NAME' or a card
+    location: Union[str, Path, Card],   # folder, 'ORG/NAME' or a card
     kind: str,                          # one of `LAYOUTS`
-    revision: Optional[str] = None,     # None: the card's
-    variant: Optional[str] = 'auto',    # 'auto': the card's, or what a folder has
-    local_files_only: bool = False,
 ) -> tuple:                             # Path, variant
     "A complete model on this machine. Raises `ModelNotAvailable`."
-    if not isinstance(source, Card) and not hub_id(source):
-        return find_folder(source, kind, variant)
-    return find_models([as_card(source, kind, revision, variant)], local_files_only)[0]
+    if not isinstance(location, Card) and not hub_id(location):
+        return find_folder(location, kind)
+    return find_models([as_card(location, kind)])[0]

@@ -134,10 +134,10 @@ def remarks(
     return said
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8177ad9b
-def _source(source: Union[str, Path]) -> Union[str, Path]:
+def _location(location: Union[str, Path]) -> Union[str, Path]:
     "A timm name becomes a hub id; folders and ids stay. Raises `ValueError` for an unknown name."
-    name = str(source)
-    if isinstance(source, Path) or Path(name).exists() or '/' in name: return source
+    name = str(location)
+    if isinstance(location, Path) or Path(name).exists() or '/' in name: return location
     import timm
     known = timm.is_model(name.split('.')[0]) and timm.get_pretrained_cfg(name)
     if known and known.hf_hub_id: return f'hf-hub:{known.hf_hub_id}'
@@ -146,15 +146,14 @@ def _source(source: Union[str, Path]) -> Union[str, Path]:
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #4f8770f5
 def load_vit(
-    source: Union[str, Path],   # folder in timm's layout, timm name, or 'hf-hub:ORG/NAME'
+    location: Union[str, Path],   # folder in timm's layout, timm name, or 'hf-hub:ORG/NAME'
     device: str = 'cpu',
-    local_files_only: bool = False,     # with a name, look in the cache only
 ) -> nn.Module:                 # timm VisionTransformer, eval mode, float32
     """A vision transformer. Raises `ModelNotAvailable` if its files are missing or broken,
     `ValueError` if it has no [CLS] query."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
-    folder, _ = find_model(_source(source), 'vit', local_files_only=local_files_only)
+    folder, _ = find_model(_location(location), 'vit')
     given, vit = dict(pretrained=True, num_classes=0, dynamic_img_size=True), None
     with reading('a ViT', folder):
         try: vit = timm.create_model(f'local-dir:{folder}', **given)
@@ -162,22 +161,21 @@ def load_vit(
     if isinstance(vit, VisionTransformer) and vit.cls_token is not None:
         return vit.eval().to(device)
     raise ValueError('expected a VisionTransformer of timm with a [CLS] token, '
-                     f'{source} is another kind; DINO and DINOv2 models work')
+                     f'{location} is another kind; DINO and DINOv2 models work')
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #8e0f8ed9
 def load_clip(
-    source: Union[str, Path],           # folder in open_clip layout, or 'hf-hub:ORG/NAME'
+    location: Union[str, Path],           # folder in open_clip layout, or 'hf-hub:ORG/NAME'
     device: str = 'cpu',
-    local_files_only: bool = False,     # with 'hf-hub:', look in the cache only
 ) -> Clip:
     "Load a CLIP in evaluation mode and float32, from safetensors only. Raises `ModelNotAvailable`."
-    name = str(source) if str(source).startswith('hf-hub:') else Path(source)
-    folder, _ = find_model(name, 'clip', local_files_only=local_files_only)
+    name = str(location) if str(location).startswith('hf-hub:') else Path(location)
+    folder, _ = find_model(name, 'clip')
     import open_clip
     with reading('a CLIP', folder):     # open_clip lets many kinds through
         model = open_clip.create_model(f'local-dir:{folder}', device=device,
                                        require_pretrained=True)
-        return Clip(model, open_clip.get_tokenizer(f'local-dir:{folder}'), Path(source).name)
+        return Clip(model, open_clip.get_tokenizer(f'local-dir:{folder}'), Path(location).name)
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #9a9a755b
 def _takes(cls: type, weights) -> Optional[set]:        # of str
@@ -185,6 +183,12 @@ def _takes(cls: type, weights) -> Optional[set]:        # of str
     if hasattr(cls, 'arguments'): return cls.arguments(weights)
     if any(p.kind is p.VAR_KEYWORD for p in signature(cls).parameters.values()): return None
     return named(cls, *([] if weights is None else [cls.from_pretrained]))
+
+def _check_windows(count: int):
+    "Raises `ValueError` for a number of windows that no pass can have."
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1: raise ValueError(
+        f'expected windows_per_pass to be a whole number from 1, got {count!r:.80}; '
+        '1 takes the least memory')
 
 def load_editor(
     kind: str,                  # a registered name
@@ -202,6 +206,7 @@ def load_editor(
         'regionedit.method.edits.register_editor')
     cls, previews = EDITORS[kind], {k: kwargs.pop(k) for k in named(set_previews) if k in kwargs}
     check_arguments(kwargs, _takes(cls, weights), f'the {kind} editor')
+    _check_windows(kwargs.get('windows_per_pass', 1))
     editor = (cls(**kwargs) if weights is None else
               cls.from_pretrained(weights, device=device, dtype=dtype or torch.float32,
                                   **kwargs))
@@ -226,8 +231,8 @@ def from_pretrained(
                          **{**preset.editor_args, **editor_args})
     clip = load_clip(preset.clip, device)
     if preset.bundled: clip.known = Known.read(KNOWN)
-    return cls(load_vit(preset.vit, device), clip, editor, preset.name, weights_folder('rgn'),
-               preset.public, clip.known)
+    return cls(load_vit(preset.vit, device), clip, editor, preset.name,
+               rgn=weights_folder('rgn'), public=preset.public, known=clip.known)
 
 
 # %% ../../nbs/api/models/03_pretrained.ipynb #cit00002

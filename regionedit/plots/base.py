@@ -157,10 +157,10 @@ def show_trajectory(
     return ax
 
 # %% ../../nbs/api/plots/00_base.ipynb #6ddd4356
-def _strip(images: list, ax, gap: float = .04):
+def _strip(images: list, ax):
     "Pictures in a row at height 1; returns the axis and the left edge and width of each."
     widths = [im.width / im.height for im in images]
-    lefts = [sum(widths[:i]) + gap * i for i in range(len(images))]
+    lefts = [sum(widths[:i]) + .04 * i for i in range(len(images))]
     right = lefts[-1] + widths[-1]
     ax = _axis(ax, min(1.6 * right, 12), 1.9)
     for im, x, w in zip(images, lefts, widths):

@@ -382,6 +382,7 @@ def load(self: ClipRecipe, model, folder):
     model.load_state_dict(load_file(Path(folder)/'open_clip_model.safetensors'), strict=False)
     hook = normed.pool.register_forward_pre_hook(lambda pool, inputs: maps.append(inputs[0]))
     pixels = pictures_and_words(self.world('cpu'), np.random.default_rng(0), 256)[0]
+    pixels = pixels.to(next(model.parameters()).device)
     with torch.no_grad(): model.eval().encode_image(pixels * 2 - 1)
     hook.remove()
     normed.unfold(maps[0])

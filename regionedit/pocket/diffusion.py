@@ -130,7 +130,8 @@ def write_index(
     index = {name: [library, type(part).__name__]
              for library, parts in dict(diffusers=diffusers, transformers=transformers).items()
              for name, part in parts.items()}
-    (folder/'model_index.json').write_text(json.dumps({'_class_name': kind, **index}, indent=1))
+    (folder/'model_index.json').write_text(json.dumps({'_class_name': kind, **index}, indent=1),
+                                           'utf8')
 
 def save_rest(
     recipe: Recipe, model: nn.ModuleDict, folder: Path,

@@ -53,7 +53,7 @@ def count_failures(argv: list = None):
     if args.rows:
         Path(args.rows).write_text('[\n'
                                    + ',\n'.join(json.dumps({k: round(v, 3) for k, v in r.items()})
-                                                for r in rows) + '\n]\n')
+                                                for r in rows) + '\n]\n', 'utf8')
     print(
         json.dumps(dict(scenes=len(rows),
                         failed=sum(not verdict(r).startswith('It succeeded') for r in rows),

@@ -390,7 +390,8 @@ def measure_rules():
     parser.add_argument('--out', type=Path, help='a JSON file for all figures')
     args = parser.parse_args()
     models, network = RegionEditor.from_pretrained(args.preset), load_network(weights_folder('rgn'))
-    found = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
+    known = args.out and args.out.exists()
+    found = json.loads(args.out.read_text('utf8')) if known else {}
     seeds = SEEDS['bench'][60_000:60_000 + args.scenes]
     for kind in [args.only] if args.only else ['oracle', 'editor']:
         found[kind] = dict(scenes=args.scenes, preset=args.preset, cases={})
@@ -398,7 +399,7 @@ def measure_rules():
             row = compare_rules(try_scenes(models, network, case, seeds, kind == 'oracle', True))
             found[kind]['cases'][case] = row
             print(json.dumps({f'{kind}, {case}': row}), flush=True)
-            if args.out: args.out.write_text(json.dumps(found, indent=1) + '\n')
+            if args.out: args.out.write_text(json.dumps(found, indent=1) + '\n', 'utf8')
 
 # %% ../../nbs/api/pocket/10_rgn.ipynb #88e67ce4
 if __name__ == '__main__' and '__file__' in globals(): measure_rules()

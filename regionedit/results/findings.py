@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['attention_gain', 'geometry', 'own_numbers', 'leads', 'box_similarity', 'texts_of', 'clip_numbers', 'Look',
-           'learned_look', 'look_at', 'best_at', 'numbers_of']
+           'learned_look', 'look_at', 'on_copy', 'best_at', 'numbers_of']
 
 # %% ../../nbs/api/results/01_findings.ipynb #5cd1cd18
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ import torch
 
 from ..method.attention import attend
 from ..method.config import Task, Watch
-from ..method.core import box_iou, check_box, contains
+from ..method.core import box_iou, check_box, contains, covered
 from ..method.edits import Edit
 from ..method.regions import propose_for
 from ..method.editor import EditResult
@@ -38,14 +38,13 @@ def geometry(
     truth: tuple,       # XYXY, of what the source names
 ) -> dict:
     "Where anchors, attention and the chosen box lie, against the true box."
-    (x0, y0, x1, y1), box = truth, result.box
+    box = result.box
     def area(b): return (b[2] - b[0]) * (b[3] - b[1])
-    shared = max(0, min(box[2], x1) - max(box[0], x0)) * max(0, min(box[3], y1) - max(box[1], y0))
     hits = [contains(truth, c.anchor) for c in result.candidates]
     return dict(anchors_hit=sum(hits) / len(hits),
                 attention_gain=attention_gain(result.attention, truth, result.source_image.size),
-                iou=box_iou(box, truth), covered=shared / area(truth), size=area(box) / area(truth),
-                background=1 - shared / area(box))
+                iou=box_iou(box, truth), covered=covered(box, truth), size=area(box) / area(truth),
+                background=1 - covered(truth, box))
 
 def own_numbers(result: EditResult) -> dict:
     "What candidates and table say by themselves."
@@ -143,6 +142,11 @@ def look_at(
                 losses={t: v.item() for t, v in table.terms.items()},
                 **_leads_in(editor.clip, result, edit, others))
 
+def on_copy(task: Task, points: list) -> torch.Tensor:      # (k 2) float
+    "Points (x, y) of the picture as pixels of its working copy."
+    copy, picture = torch.tensor(task.image.size), torch.tensor(task.picture.size)
+    return torch.tensor(points, dtype=torch.float) * copy / picture
+
 def best_at(
     editor, result: EditResult,
     anchor: tuple,              # (x, y), pixels of the picture
@@ -150,9 +154,8 @@ def best_at(
 ) -> tuple:                     # XYXY, pixels of the picture
     "The proposal that the losses prefer at an anchor of one's own: one edit a proposal."
     config, task = result.config, replace(_task(result), watch=watch)
-    copy = task.image.size
-    at = torch.tensor([anchor]) * torch.tensor(copy) / torch.tensor(task.picture.size)
-    boxes = propose_for(task.image, attend(editor.vit, task.image), at, config)
+    at, attention = on_copy(task, [anchor]), attend(editor.vit, task.image)
+    boxes = propose_for(task.image, attention, at, config)
     table = fill_table(editor, task, task.up(boxes))
     return tuple(table.boxes[0, table.loss(config)[0].argmin()].tolist())
 

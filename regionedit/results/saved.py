@@ -59,11 +59,14 @@ def compare(self: EditResult, height: int = 256) -> Image.Image:
         x += p.width + 8
     return sheet
 
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, 'PNG')
+    return buffer.getvalue()
+
 @patch
 def _repr_png_(self: EditResult) -> bytes:
-    buffer = io.BytesIO()
-    self.compare(192).save(buffer, 'PNG')
-    return buffer.getvalue()
+    return _png(self.compare(192))
 
 # %% ../../nbs/api/results/00_saved.ipynb #9816fed2
 SCHEMA = 3      # of the saved form; 1 had no digests, 2 no source_weight
@@ -80,7 +83,9 @@ def facts(result: EditResult) -> dict:
         versions=result.versions, config=result.config.as_dict(), left_out=result.left_out,
         notes=result.notes,
         candidates=[c.facts() for c in result.candidates],
-        edits=[dict(box=e.box, window=e.window, **dict(patches=e.patches) if e.patches else {},
+        edits=[dict(box=e.box, window=e.window,
+                    # a row a line: a mask of one's own has a number for each of its pixels
+                    **dict(patches=[''.join(map(str, r)) for r in e.patches]) if e.patches else {},
                     **{n: True for n in ('broken', 'preview') if getattr(e, n)})
                for e in result.table.edits])
 
@@ -96,11 +101,6 @@ def _tensors(result: EditResult) -> dict:
                       for f in fields(trajectory)}
 
 # %% ../../nbs/api/results/00_saved.ipynb #cec379ec
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, 'PNG')
-    return buffer.getvalue()
-
 def _digest(said: dict) -> str:
     "SHA-256 of what result.json says, its digest left out."
     return hashlib.sha256(json.dumps({k: v for k, v in said.items() if k != 'digest'},
@@ -128,7 +128,7 @@ def _at(folder: Path, name: str) -> Path:
     "Where a file of a saved result is now."
     return folder/READY/name if os.path.exists(folder/READY/name) else folder/name
 
-def _settle(folder: Path):
+def _move_in(folder: Path):
     "Move the files of a finished save to their places."
     ready = folder/READY
     (folder/'edits').mkdir(exist_ok=True)
@@ -174,14 +174,14 @@ def save(
     folder = check_target(folder)
     unfinished = folder/'.unfinished'
     with _alone(folder):
-        if (folder/READY).exists(): _settle(folder)
+        if (folder/READY).exists(): _move_in(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
             (unfinished/'edits').mkdir(parents=True)
             for name, data in _contents(self).items(): (unfinished/name).write_bytes(data)
             os.rename(unfinished, folder/READY)
         finally: shutil.rmtree(unfinished, ignore_errors=True)
-        _settle(folder)
+        _move_in(folder)
     return folder
 
 # %% ../../nbs/api/results/00_saved.ipynb #ed4512f4
@@ -203,9 +203,10 @@ def _verify(parts: dict, said: dict):
 
 # %% ../../nbs/api/results/00_saved.ipynb #8f2d78bd
 def _rows(patches) -> Optional[tuple]:
-    "Patches as JSON holds them, as rows of 0 and 1 of one length. Raises `ValueError`."
+    """Patches as JSON holds them (a text for each row; in older results numbers), as rows of 0 and
+    1 of one length. Raises `ValueError`."""
     if patches is None: return None
-    rows = tuple(tuple(row) for row in patches)
+    rows = tuple(tuple(map(int, r)) if isinstance(r, str) else tuple(r) for r in patches)
     if (not rows or not rows[0] or {len(r) for r in rows} != {len(rows[0])}
         or not {v for r in rows for v in r} <= {0, 1}):
         raise ValueError('the patches of an edit are no rows of 0 and 1')

@@ -62,6 +62,11 @@ class Session:
         return self.trials[len(self.answers)] if len(self.answers) < len(self.trials) else None
 
 # %% ../../nbs/api/study/01_answers.ipynb #f68b9682
+def _check_alone(session: Session):
+    if read_file(session.path, session.study.digest)[1] != session.size:
+        raise ValueError(f'participant {session.participant} was answered for in another '
+            'window; open the session again')
+
 @patch
 def answer(
     self: Session,
@@ -76,9 +81,7 @@ def answer(
     row = dict(study=self.study.digest, participant=self.participant, **asdict(self.trial),
         answer=side, seconds=None if seconds is None else round(seconds, 2), time=now)
     with open(self.path, 'ab') as f:
-        if read_file(self.path, self.study.digest)[1] != self.size:
-            raise ValueError(f'participant {self.participant} was answered for in another '
-                'window; open the session again')
+        _check_alone(self)
         f.truncate(self.size)
         self.size += f.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
         f.flush()
@@ -90,9 +93,7 @@ def undo(self: Session):
     "Take the last answer back. Raises `ValueError`."
     if not self.answers: raise ValueError('expected an answer to take back, got none yet')
     with open(self.path, 'r+b') as f:
-        if read_file(self.path, self.study.digest)[1] != self.size:
-            raise ValueError(f'participant {self.participant} was answered for in another '
-                'window; open the session again')
+        _check_alone(self)
         self.size = f.read(self.size - 1).rfind(b'\n') + 1
         f.truncate(self.size)
         os.fsync(f.fileno())

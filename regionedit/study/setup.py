@@ -7,7 +7,7 @@ __all__ = ['SPOILED', 'ENDINGS', 'QUESTION', 'Design', 'gap', 'quotas', 'deal', 
            'find_results', 'match', 'spoil', 'Study', 'create_study', 'load_study']
 
 # %% ../../nbs/api/study/00_setup.ipynb #204d8225
-import hashlib, json, os, warnings
+import hashlib, json, warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Optional, Union
@@ -15,7 +15,7 @@ from typing import Optional, Union
 import numpy as np
 from PIL import Image
 
-from ..method.core import check_file, check_out, open_image, shown
+from ..method.core import check_file, check_out, open_image, shown, write_whole
 
 # %% ../../nbs/api/study/00_setup.ipynb #d933c413
 @dataclass(frozen=True)
@@ -289,10 +289,8 @@ def create_study(
         items[i] = dict(prompt=said['prompt'], source=_blind(said['source'], folder/'pictures'),
             pictures=pictures)
     study = Study(folder, design, items, question)
-    unfinished = folder/f'.study.{os.getpid()}'
-    unfinished.write_text(json.dumps(dict(design=asdict(design), items=items, question=question,
-        digest=study.digest), indent=1, ensure_ascii=False), encoding='utf8')
-    os.replace(unfinished, folder/'study.json')
+    said = dict(design=asdict(design), items=items, question=question, digest=study.digest)
+    write_whole(folder/'study.json', json.dumps(said, indent=1, ensure_ascii=False))
     return study
 
 # %% ../../nbs/api/study/00_setup.ipynb #ff4665ee

@@ -79,3 +79,5 @@ def test_other_paths_are_taken(image): assert parse_jobs(json.dumps([[image, 'a'
 
 def test_ids_differ_also_where_case_does_not_count():
     assert [j.id for j in parse_jobs('[["A.png", "x", "1"], ["a.png", "x", "2"], ["a.PNG", "x", "3"]]')] == ['A.png', 'a.png-2', 'a.PNG-3']
+    same = ['caf\u00e9.png', 'cafe\u0301.png']        # one name to macOS, composed and not
+    assert [j.id for j in parse_jobs(json.dumps([[n, 'x', 'y'] for n in same]))] == [same[0], same[1] + '-2']

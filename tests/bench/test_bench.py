@@ -224,6 +224,7 @@ def test_ours_less_another_is_scipys_and_pairs_scenes():
     hard = rng.normal(0, 9, 40)
     assert paired(ours + hard, other + hard)[:3] == pytest.approx((mean, low, high)), 'what is common goes'
     assert paired(other, other) == (0, 0, 0, 1)
+    assert paired([1.], [0.]) == (1, 1, 1, 1), 'one scene tells nothing from chance'
     with pytest.raises(ValueError, match='same scenes'): paired(ours, other[1:])
 
 def test_the_interval_is_scipys():

@@ -446,10 +446,9 @@ def test_mistakes_are_one_line_and_no_model_is_loaded(bench, monkeypatch, capsys
     assert told in err and err.count('\n') == 1
 
 def test_presets_are_split_and_default_to_what_is_there(monkeypatch):
-    from regionedit.models import presets
     assert command.chosen_presets(['a,b', 'c', 'a']) == ['a', 'b', 'c']
     def get(name):
         if name == 'pocket-maskgit': raise ModelNotAvailable('no weights')
         return name
-    monkeypatch.setattr(presets, 'get_preset', get)
+    monkeypatch.setattr(command, 'get_preset', get)
     assert command.chosen_presets(None) == ['pocket']

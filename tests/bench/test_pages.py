@@ -149,3 +149,11 @@ def test_the_demo_picture_is_refused_unless_it_shows_what_it_says(monkeypatch):
     monkeypatch.setattr(demo, 'recognise', lambda judge, pictures: ['rocket', 'cat'])
     said, = demo.faults(middle, None, result.box, 'cat', 'rocket')
     assert 'sees rocket in the box and cat in the old place, of which the box covers 100%' in said
+
+def test_the_readmes_figures_are_those_of_the_kept_files():
+    "Every line of its two tables; the sentence below them takes half a minute of permutations."
+    folder, said = ROOT/'nbs'/'results'/'data', (ROOT/'README.md').read_text(encoding='utf8')
+    parts = report.read_parts(folder)
+    lines = [[what, *report.front_line(parts[part], objects, column)] for part, objects, column, what in report.FRONT]
+    assert report.lined(['', *report.BESIDE.values()], lines) in said, 'run python tools/stamp_lessons.py --pages nbs/index.ipynb, then tools/readme.py'
+    assert report.front_sight(folder/'measures.jsonl') in said

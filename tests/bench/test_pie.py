@@ -200,6 +200,24 @@ def test_a_folder_is_edited_and_measured(folder, tmp_path):
         assert row['iou'] == pytest.approx(
             inter[0] * inter[1] / (area(chosen) + area(box) - inter[0] * inter[1]), rel=1e-4)
 
+def test_what_is_measured_is_what_the_file_has(folder, tmp_path):
+    "PIE-Bench's pictures are JPEG, which rounds everywhere: its evaluator reads the rounded edit."
+    said = json.loads((folder/'mapping_file.json').read_text())
+    entry = said['000000000000']
+    path = folder/'annotation_images'/entry['image_path']
+    entry['image_path'] = entry['image_path'].replace('.png', '.jpg')
+    picture(*SCENES[0][0], 0).save(path.with_suffix('.jpg'), quality=90)
+    (folder/'mapping_file.json').write_text(json.dumps({'000000000000': entry}))
+    (row,), failed, _ = run(folder, tmp_path/'out')
+    source, edit = (Image.open(home/'annotation_images'/entry['image_path'])
+                    for home in (folder, tmp_path/'out'/'ours'))
+    mask = metrics.decode_mask(tuple(entry['mask']), SCENES[0][0])
+    expected = metrics.pie_measures(stub_vit(), StubClip(), None, source, edit,
+                                    'a rocket on a table', mask)
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, rel=1e-4, nan_ok=True), name
+    assert not failed and row['mse'] != row['pie_mse'] > 0
+
 def test_it_goes_on_where_it_was(folder, tmp_path):
     out = tmp_path/'out'
     rows, _, _ = run(folder, out)
@@ -290,14 +308,13 @@ def test_lpips_where_its_weights_are(tmp_path, monkeypatch):
 
 def test_published_networks_judge_where_they_are(monkeypatch):
     "ViT-B/8 and ViT-L/14 for public models; else their own, and a note."
-    import regionedit.models.pretrained as pretrained
     models, asked = load()[0], []
     monkeypatch.setattr(data, 'find_lpips', lambda: None)
-    monkeypatch.setattr(pretrained, 'load_vit', lambda name, device: asked.append(name) or 'vit')
-    monkeypatch.setattr(pretrained, 'load_clip', lambda name, device: asked.append(name) or 'clip')
+    monkeypatch.setattr(data, 'load_vit', lambda name, device: asked.append(name) or 'vit')
+    monkeypatch.setattr(data, 'load_clip', lambda name, device: asked.append(name) or 'clip')
     assert data.judges_for(models, False) == ('vit', 'clip', None)
     assert 'patch8' in asked[0] and 'large_patch14' in asked[1]
     def gone(*args): raise ModelNotAvailable('expected a network')
-    monkeypatch.setattr(pretrained, 'load_clip', gone)
+    monkeypatch.setattr(data, 'load_clip', gone)
     with pytest.warns(Note, match='not comparable with published ones'):
         assert data.judges_for(models, False) == (models.vit, models.clip, None)

@@ -19,8 +19,7 @@ COMMON = (
 )
 NEEDS = {
     '08_gradients': ('', 'reinforce'),
-    '10_judging_edits': ('scores = np.random.default_rng(0).random((8, 8))\n',
-                         'half_width', 'favourite'),
+    '10_judging_edits': ('', 'half_width', 'wilson'),
     '13_your_own_picture': ('from PIL import Image\nfrom matplotlib.cbook import get_sample_data\n'
                             'from regionedit.batch.jobs import read_jobs\n'
                             'from regionedit.method.core import open_image\n'
@@ -128,12 +127,28 @@ WRONG = {
         ('lambda p, h: round(1.959964**2 * .25 / h**2)', '1.96 times'),
         ('lambda p, h: round(1.644854**2 * p * (1 - p) / h**2)', '1.96 times'),
         ('lambda p, h: float(round(1.959964**2 * p * (1 - p) / h**2))', 'whole numbers')],
-    ('10_judging_edits', 'best_of'): [
-        ('lambda s, k: sum(comb(i, k - 1) * v for i, v in enumerate(s)) / comb(len(s), k)',
-         'listing all subsets'),
-        ('lambda s, k: sum(((i + 1)**k - i**k) * v for i, v in enumerate(sorted(s))) / len(s)**k',
-         'listing all subsets'),
-        ('lambda s, k: sum(sorted(s)[-k:]) / k', 'listing all subsets')],
+    ('10_judging_edits', 'by_people'): [
+        ('lambda v, n, g: np.quantile(v.ravel()[g.integers(v.size, size=(n, v.size))].mean(1), '
+         '(.025, .975))', "one person's votes stay together"),
+        ('lambda v, n, g: np.quantile([g.permutation(v.mean(1)).mean() for _ in range(n)], '
+         '(.025, .975))', 'putting back'),
+        ('lambda v, n, g: np.quantile(v.mean(1)[g.integers(len(v), size=(n, len(v)))].mean(1), '
+         '(.05, .95))', 'that is 90 %'),
+        ('lambda v, n, g: (lambda m: (m.mean() - m.std(), m.mean() + m.std()))('
+         'v.mean(1)[g.integers(len(v), size=(n, len(v)))].mean(1))', 'that is 68 %'),
+        ('lambda v, n, g: np.quantile(v.mean(1)[g.integers(len(v), size=(n, 8))].mean(1), '
+         '(.025, .975))', 'as many people as there are'),
+        ('lambda v, n, g: np.quantile(v.mean(1)[g.integers(len(v), size=(n, len(v)))], '
+         '(.025, .975))', 'average their votes'),
+        ('lambda v, n, g: np.quantile(v.mean(1)[g.integers(len(v), size=(n, len(v)))].mean(1), '
+         '(.975, .025))', 'lower end comes first'),
+        ('lambda v, n, g: np.quantile(v.mean(1)[np.random.randint(len(v), size=(n, len(v)))]'
+         '.mean(1), (.025, .975))', 'rng was not asked'),
+        ('lambda v, n, g: np.quantile(v.mean(0)[g.integers(v.shape[1], size=(n, v.shape[1]))]'
+         '.mean(1), (.025, .975))', 'expected about'),
+        ('lambda v, n, g: np.quantile(v.mean(1)[g.integers(len(v), size=(n, len(v)))].sum(1), '
+         '(.025, .975))', 'expected about'),
+        ('lambda v, n, g: v.mean()', 'a lower and an upper end')],
     ('11_failures', 'share'): [
         ('lambda a, b: sum(b[0] <= x <= b[2] and b[1] <= y < b[3] for x, y in a) / len(a)',
          'right edge'),
@@ -149,7 +164,7 @@ WRONG = {
         ("lambda n: 'editor' if n['drawn'] < .5 else 'anchors' if n['anchors'] == 0 else "
          "'box' if n['overlap'] < .3 else 'none'", 'one seed is enough'),
         ("lambda n: 'editor' if n['drawn'] == 0 else 'anchors' if n['anchors'] < .3 else "
-         "'box' if n['overlap'] < .3 else 'none'", 'one anchor on the thing is enough'),
+         "'box' if n['overlap'] < .3 else 'none'", 'one anchor on the object is enough'),
         ("lambda n: 'editor' if n['drawn'] == 0 else 'anchors' if n['anchors'] == 0 else "
          "'box' if n['area'] > 2 else 'none'", 'small box beside'),
         ("lambda n: 'editor' if n['drawn'] == 0 else 'anchors' if n['anchors'] == 0 else "

@@ -103,6 +103,37 @@ def test_a_family_edits_in_its_box_with_every_step(load, eyes, name):
     assert seen == list(range(steps))
     assert sum(rows) == steps * (2 if name in TWICE else 1), 'one evaluation a step, or two where it is guided away from something'
 
+@each
+def test_the_work_of_a_family_is_what_hooks_count(load, name):
+    "Of its own steps, guidance and strength; a preview asks once a step, at the editor's size."
+    editor, (images, masks), rows = load(name), windows(EXPECTED[name][2], 1), []
+    network, call = getattr(editor.pipe, 'unet', None) or editor.pipe.transformer, EXPECTED[name][3]
+    hook = network.register_forward_pre_hook(lambda _, args, kwargs: rows.append(len(next(v for v in (*args, *kwargs.values()) if hasattr(v, '__len__')))), with_kwargs=True)
+    extra = 'PNDM' in editor.config['scheduler']        # its second step is taken twice
+    for painter, steps in ((editor, 3), (editor.preview(2), None)):
+        rows.clear()
+        painter.fill(images, masks, 'a cat', num_inference_steps=steps)
+        assert painter.work(steps) == sum(rows) and painter.size == editor.size
+    hook.remove()
+    assert sum(rows) == 2 + extra
+    steps = int(call['num_inference_steps'] * call.get('strength', 1)) + extra
+    assert editor.work() == steps * (2 if name in TWICE else 1)
+
+def test_a_part_that_a_checkpoint_left_out(tmp_path):
+    "Stable Diffusion 3 works without its large text encoder, and is saved so."
+    from diffusers import StableDiffusion3Pipeline
+    families.stable_diffusion_3(tmp_path/'whole')
+    pipe = StableDiffusion3Pipeline.from_pretrained(tmp_path/'whole', text_encoder_3=None, tokenizer_3=None)
+    pipe.save_pretrained(tmp_path/'less')
+    editor, (images, masks) = load_editor('pipeline', tmp_path/'less', size=32), windows(32, 1)
+    assert editor.pipe.text_encoder_3 is None and editor.fill(images, masks, 'a cat', num_inference_steps=1)[0].size == (32, 32)
+
+def test_a_strength_that_is_asked_for_stays(load):
+    "Also with few steps, and where it happens to be the pipeline's own default."
+    editor = PipelineEditor(load('sd3').pipe, size=32, strength=.6)
+    told = editor.call_with(num_inference_steps=5, guidance_scale=None)
+    assert told['strength'] == .6 and editor.work(5) == 6
+
 @pytest.mark.slow
 @each
 def test_pixels_are_the_pipelines_own(load, name):

@@ -170,3 +170,9 @@ def test_a_library_is_asked_for_its_names_once():
                  text_encoder=['transformers', 'CLIPTextModel'])
     for _ in range(2): check_paints(index, 'a folder')
     assert _names_in.cache_info().misses == 2
+
+@pytest.mark.parametrize('count', [0, -3, 1.5, 'many', True])
+def test_windows_are_counted_from_one(tmp_path, count):
+    "Before anything is read; zero ended in a sentence about `range`, less than zero in no edits."
+    with pytest.raises(ValueError, match='expected windows_per_pass to be a whole number from 1'):
+        load_editor('diffusion', tmp_path, windows_per_pass=count)

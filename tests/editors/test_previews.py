@@ -116,7 +116,7 @@ def test_prompt_only_hands_on_what_is_not_a_batch():
     out = told(x, torch.tensor(7), states=10 * x, table=torch.zeros(3))
     assert out.flatten().tolist() == [22, 33, 22, 33]
     assert told.dtype == torch.float16 and told.config == dict(a=1)
-    with pytest.raises(AttributeError): told.nothing
+    with pytest.raises(AttributeError): _ = told.nothing
 
 def test_a_scheduler_that_wants_to_know_more_is_taken_at_its_word():
     flow = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
@@ -192,6 +192,7 @@ def test_a_lora_goes_on_for_previews_only(folder, monkeypatch):
 @pytest.mark.parametrize('wrong, error', [
     (dict(preview_scheduler='AutoencoderKL'), 'expected preview_scheduler'),
     (dict(preview_scheduler='NoSuch'), 'expected preview_scheduler'),
+    (dict(preview_scheduler='FlowMatchEulerDiscreteScheduler'), 'expected preview_scheduler'),
     (dict(preview_vae='/no/such/folder'), 'expected an AutoencoderTiny'),
     (dict(preview_lora='/no/such/folder'), 'expected a LoRA')])
 def test_parts_that_are_none(folder, wrong, error):

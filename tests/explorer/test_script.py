@@ -237,3 +237,41 @@ def test_numbers_arrive_as_they_are():
     values = torch.tensor([[1e-9, float('nan')], [-3.25, 1 / 3]])
     sent = packed(values)
     assert sent['shape'] == [2, 2] and len(sent['data']) == 24
+
+def of_the_script(names: str, program: str, **given):
+    "What a program makes of names that the script keeps to itself."
+    code = f"""import {{ readFileSync }} from 'node:fs';
+      const text = readFileSync(process.argv[1], 'utf8') + '\\nexport {{ {names} }};';
+      const m = await import('data:text/javascript;base64,' + Buffer.from(text).toString('base64'));
+      const given = JSON.parse(readFileSync(0, 'utf8'));
+      console.log(JSON.stringify(await (async () => {{ {program} }})()));"""
+    run = subprocess.run(['node', '--input-type=module', '-e', code, str(SCRIPT)], text=True,
+                         input=json.dumps(given), capture_output=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+def contrast(a, b) -> float:        # WCAG 2.1; colours as 0..255
+    light = [sum(w * (v / 3294.6 if v <= 10 else ((v / 255 + .055) / 1.055)**2.4)
+                 for v, w in zip(c, (.2126, .7152, .0722))) + .05 for c in (a, b)]
+    return max(light) / min(light)
+
+def test_a_cells_number_can_be_read_on_any_colour_of_the_map():
+    "By 4.5 to 1, whatever the theme."
+    said = of_the_script('ramp, inkOn', """return ['inferno', 'cividis'].flatMap(name =>
+      Array.from({ length: 101 }, (_, i) => m.ramp(name, i / 100)).map(c => [c, m.inkOn(c)]));""")
+    inks = {'#000': (0, 0, 0), '#fff': (255, 255, 255)}
+    assert len(said) == 202 and {ink for _, ink in said} == {*inks}
+    assert min(contrast(colour, inks[ink]) for colour, ink in said) > 4.5
+
+def test_where_no_weight_counts_nobody_wins():
+    "The sentence below the ranking; with `ranking='all'` direction and structure count, and then somebody does."
+    result = replace(random_result(1), config=replace(random_result(1).config, ranking='paper'))
+    none = dict.fromkeys(weights_of(result.config), 0) | dict(all=False)
+    turned = [none, none | dict(source=1), none | dict(beta=1), none | dict(clip=1, dir=1),
+              none | dict(all=True), none | dict(all=True, str=1)]
+    said = of_the_script('Explorer', """const t = m.openTable(given.bundle);
+      return given.turned.map(w => m.Explorer.prototype.rankingWords.call({ t, ranked: m.ranking(t, w, 'learned'),
+        s: { w, turned: 'alpha', how: 'learned' }, limits: () => ({ alpha: 3 }) }));""",
+                         bundle=make_bundle(result), turned=turned)
+    assert [s.startswith('All weights of the score are 0: every score is the same') for s in said] == [True, False, False, True, True, False]
+    assert all('comes first at alpha = 0.00' in s for i, s in enumerate(said) if i in (1, 2, 5))

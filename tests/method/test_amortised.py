@@ -268,3 +268,7 @@ def test_a_network_of_other_eyes_is_refused(tmp_path):
         editor(image, 'a rocket', 'a cat', **ask)
     editor.rgn = TextRegionNetwork(24, 16, **own)
     assert editor(image, 'a rocket', 'a cat', **ask).num_edits <= 2, 'one that does not say is believed'
+
+def test_the_bundled_network_learned_with_the_eyes_it_comes_with(vit, clip):
+    "It says whose features it knows, so that those of others are refused; retrained eyes would be others."
+    assert load_network(weights_folder('rgn')).config['eyes'] == weights_of(vit, clip.model) != ''

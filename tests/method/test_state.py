@@ -70,8 +70,14 @@ def same_class_other_settings(editor):
     owner = getattr(editor, 'pipe', editor)
     owner.scheduler = type(owner.scheduler).from_config(owner.scheduler.config, beta_end=.02)
 
+def mirrored(editor):
+    "The same numbers in another order."
+    weights = next(p for m in (editor.unet if hasattr(editor, 'unet') else editor.pipe.unet).modules()
+                   for p in m.parameters(recurse=False) if p.dim() == 4 and p.shape[-1] > 1)
+    weights.data = weights.data.flip(-1)
+
 CHANGES = (other_steps, other_guidance, other_scheduler, same_class_other_settings, weaker,
-           in_place, adapted)
+           in_place, adapted, mirrored)
 
 @pytest.mark.parametrize('change', CHANGES)
 @pytest.mark.parametrize('kind', ['diffusion', 'pipeline'])

@@ -63,6 +63,16 @@ def test_a_mistake_is_one_sentence(words, told, tmp_path, capsys):
     err = capsys.readouterr().err
     assert told in err and err.count('\n') == 1 and not (tmp_path/'page.html').exists()
 
+def test_settings_may_stand_behind_the_page(tmp_path, capsys):
+    assert command_first_light(['pocket', '--out', str(tmp_path/'page.html'), 'num_anchors=0']) == 2
+    assert 'expected num_anchors' in capsys.readouterr().err
+
+@pytest.mark.parametrize('out, told', [('', 'expected a file for the page'), ('file/page.html', 'expected a folder for the results')])
+def test_a_place_where_no_page_can_be_is_told_before_any_model(tmp_path, capsys, out, told):
+    (tmp_path/'file').touch()
+    assert command_first_light(['no-such-preset', '--out', str(tmp_path/out)]) == 2
+    assert told in capsys.readouterr().err
+
 def test_settings():
     assert setting('a-b=3') == ('a_b', 3) and setting('dtype=bfloat16') == ('dtype', 'bfloat16') and setting('memory=["vae_tiling"]') == ('memory', ['vae_tiling'])
     with pytest.raises(SystemExit): command_first_light(['pocket', 'nonsense'])

@@ -82,6 +82,13 @@ def test_the_variant_that_can_be_loaded(tmp_path, files, wanted, expected):
     for name in files: (tmp_path/name).parent.mkdir(exist_ok=True); (tmp_path/name).touch()
     assert weights_variant(tmp_path, wanted) == expected
 
+def test_weights_that_the_index_does_not_name_are_no_matter(tmp_path, recwarn):
+    "Stable Diffusion XL's repository has an older autoencoder in a folder of its own."
+    for name in ('unet/a.fp16.safetensors', 'vae_1_0/b.safetensors'):
+        (tmp_path/name).parent.mkdir(); (tmp_path/name).touch()
+    (tmp_path/'model_index.json').write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
+    assert weights_variant(tmp_path, 'fp16', 'org/name') == 'fp16' and not recwarn.list
+
 @pytest.mark.parametrize('keep, wanted, told, loads', [
     (lambda name: 'fp16' in name, None, 'has no plain weights; its fp16', 'fp16'),
     (lambda name: 'fp16' not in name, 'fp16', 'has no fp16 weights; its plain', None),

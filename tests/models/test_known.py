@@ -62,6 +62,17 @@ def test_every_noun_outside_the_list_is_named():
     for noun in ('violinist', 'zeppelin', 'kangaroo', 'sailor', 'stethoscope', 'accordion'):
         assert known.unknown_words(f'a {noun} on the grass') == [noun]
 
+def test_photographs_are_told_from_drawings():
+    "The bundled detector, on the photographs that the package carries and on scenes that it never met."
+    from regionedit.method.core import open_image
+    from regionedit.models.bundled import EXAMPLES, PHOTOGRAPHS, example
+    from regionedit.pocket.scenes import SEEDS, draw_scene
+    alarm = Known.read(KNOWN).detector
+    assert all(alarm(open_image(example(name))) > 0 for name in PHOTOGRAPHS)
+    drawn = [draw_scene(s).image for s in SEEDS['bench'][320_000:320_030]]
+    drawn += [open_image(example(name)) for name in EXAMPLES]
+    assert sum(alarm(image) > 0 for image in drawn) <= 1
+
 def test_an_editor_says_it_and_the_result_keeps_it():
     from regionedit.pocket.scenes import draw_scene
     from regionedit.results.saved import facts

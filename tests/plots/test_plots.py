@@ -119,3 +119,22 @@ def test_known_cells_have_no_confidence(ax):
     plots.show_grid(torch.tensor([[np.inf, -3.], [-1., np.inf]]), 'confidence', ax)
     known, low, high = pixel_at(ax, .5, .5), pixel_at(ax, 1.5, .5), pixel_at(ax, .5, 1.5)
     assert len(set(known)) == 1 and sum(low) < sum(high)
+
+def as_seen_without_green(colours) -> np.ndarray:      # (n 3), CIE Lab
+    "Colours to a deuteranope (Machado et al. 2009, severity 1)."
+    rgb = np.array([matplotlib.colors.to_rgb(c) for c in colours])
+    light = np.where(rgb <= .04045, rgb / 12.92, ((rgb + .055) / 1.055)**2.4)
+    eye = np.array([[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.01182, .04294, .968881]])
+    to_xyz = np.array([[.4124, .3576, .1805], [.2126, .7152, .0722], [.0193, .1192, .9505]])
+    xyz = (light @ eye.T).clip(0, 1) @ to_xyz.T / [.9505, 1, 1.089]
+    f = np.where(xyz > .008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+
+def nearest_pair(colours) -> float:
+    lab = as_seen_without_green(colours)
+    return min(np.linalg.norm(a - b) for i, a in enumerate(lab) for b in lab[:i])
+
+def test_anchors_look_different_to_who_sees_no_green():
+    "Of matplotlib's own colours the third and the fourth do not."
+    usual = matplotlib.rcParamsDefault['axes.prop_cycle'].by_key()['color'][:7]
+    assert nearest_pair(plots.COLOURS[:7]) > 15 > 8 > nearest_pair(usual)

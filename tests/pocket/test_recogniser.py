@@ -9,7 +9,7 @@ from PIL import Image
 from regionedit.method.core import ModelNotAvailable
 from regionedit.pocket import CONCEPTS, draw_scene, weights_folder
 from regionedit.pocket.compose import Composer
-from regionedit.pocket.judge import SIDE, Recogniser, RecogniserRecipe, load_recogniser, recognise
+from regionedit.pocket.judge import SIDE, RecogniserRecipe, load_recogniser, recognise
 from regionedit.pocket.scenes import HELD_OUT_STYLE, drawn_in
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from regionedit.method.amortised import Sight, TextRegionNetwork, moves_between
 from regionedit.method.attention import Attention
@@ -13,7 +12,7 @@ from regionedit.pocket import rgn
 from regionedit.pocket.rgn import (KEPT_OUT, SEEN, STYLES_SEEN, RgnRecipe, TriedScene, losses_of,
                                    lowest_near, oracle_edits, outcome, prepare, rules,
                                    sample_boxes, texts_for, wanted)
-from regionedit.pocket.scenes import CONCEPTS, STYLES, SYNONYMS, Layout, Object, draw_scene, render, sprite
+from regionedit.pocket.scenes import CONCEPTS, STYLES, SYNONYMS, Object, draw_scene, render, sprite
 from regionedit.method.table import EditTable, table_of, measure, seen_in
 from stubs import StubClip
 

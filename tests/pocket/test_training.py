@@ -1,5 +1,5 @@
 "Training is one loop: it can be cut and resumed without a trace, and writes no pickle."
-import json, math, pickle
+import json, math, os, pickle, subprocess, sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -271,7 +271,7 @@ def test_the_card_says_how_the_weights_were_made(clock, tmp_path):
 def test_the_average_is_what_is_kept(clock, tmp_path):
     run(clock, tmp_path)
     checkpoint, kept = load_file(tmp_path/'checkpoint.safetensors'), load_file(tmp_path/'weights'/'line.safetensors')
-    for i, (name, value) in enumerate(Line(clock).build().named_parameters()):
+    for i, (name, _) in enumerate(Line(clock).build().named_parameters()):
         assert torch.equal(kept[name], checkpoint[f'ema.{i}']) and not torch.equal(kept[name], checkpoint[f'model.{name}'])
 
 def test_the_average_by_hand(clock, tmp_path, monkeypatch):
@@ -327,3 +327,40 @@ def test_small_numbers_count_as_zero_while_training_only():
     small = torch.tensor([1e-39])
     with training.no_denormals(): assert (small * 1).item() == 0
     assert (small * 1).item() > 0
+
+
+TWO = """
+import json, sys, torch
+from torch import nn
+from regionedit.pocket.training import Recipe, train, company, of_the_first, share_gradients
+
+rank, count = company()
+p = nn.Parameter(torch.zeros(2, 3)); p.grad = torch.full((2, 3), rank + 1.)
+share_gradients([p, nn.Parameter(torch.zeros(1))])
+assert count == 2 and torch.equal(p.grad, torch.full((2, 3), 1.5)) and of_the_first(rank + .5) == .5
+
+class Mean(Recipe):
+    def build(self): return nn.Linear(1, 1)
+    def world(self, device): return None
+    def batch(self, world, count): return dict(x=torch.randn(count, 1))
+    def loss(self, model, batch, progress): return (model(batch['x']).float() - batch['x']).square().mean()
+    def evaluate(self, model): return dict(weight=model.weight.item())
+    def save(self, model, folder): (folder/'saved').write_text('once')
+
+recipe = Mean(name='mean', batch_size=8, root=sys.argv[1])
+weights = []
+recipe.after_step = lambda model, done: weights.append(model.weight.item())
+card = train(recipe, sys.argv[1], minutes=.01, progress=False)
+print(json.dumps([rank, weights, card]), flush=True)
+"""
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_steps_and_save_once(tmp_path):
+    (tmp_path/'two.py').write_text(TWO)
+    out = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', tmp_path/'two.py', tmp_path/'out'],
+                         capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
+    assert out.returncode == 0, out.stderr[-2000:]
+    said = sorted(json.loads(line) for line in out.stdout.splitlines() if line.startswith('['))
+    (_, first, card), (_, second, none) = said
+    assert first == second and len(first) == card['steps'] > 1 and none == {}
+    assert card['batch_size'] == 16 and card['threads'] == 2 and (tmp_path/'out'/'weights'/'saved').exists()

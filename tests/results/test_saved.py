@@ -43,6 +43,20 @@ def test_what_is_saved_comes_back_to_the_last_bit(result, tmp_path):
     assert (loaded.box, loaded.score, loaded.seed,
             loaded.num_edits) == ((30, 10, 35, 14), .9, 2**62 + 1, 5)
 
+def test_a_mask_of_ones_own_is_a_text_for_each_row(result, tmp_path):
+    "A number on a line of its own for each pixel made 66 MB of a large photograph's mask."
+    edits = result.table.edits
+    x0, y0, x1, y1 = edits[0].box
+    rows = tuple(tuple((x + y) % 2 for x in range(x0, x1)) for y in range(y0, y1))
+    edits = (replace(edits[0], patches=rows), *edits[1:])
+    of_box = {e.box: e for e in edits}
+    masked = replace(result, table=replace(result.table, edits=edits),
+                     candidates=[replace(c, edit=of_box[c.box]) for c in result.candidates])
+    same(masked, EditResult.load(masked.save(tmp_path/'out')))
+    texts = json.loads((tmp_path/'out'/'result.json').read_text())['edits'][0]['patches']
+    assert texts == [''.join(map(str, row)) for row in rows]
+    assert saved._rows(texts) == rows == saved._rows([[*row] for row in rows])   # as it was
+
 def test_nothing_is_pickled_or_unpickled(result, tmp_path, monkeypatch):
     def refuse(*args, **kwargs): raise AssertionError('not allowed')
     for name in ('load', 'save'): monkeypatch.setattr(torch, name, refuse)

@@ -244,6 +244,6 @@ def test_a_damaged_file_is_a_picture_or_a_sentence(tmp_path_factory, form, seed,
 def test_any_text_is_jobs_or_a_line(data, form):
     try: text = data.decode()
     except UnicodeDecodeError: return
-    for given in (text, f'[["a.png", "b", "c"],\n{text}]', '{"a.png": ' + text + '}', f'image,source,prompt\n{text}'):
-        try: assert all(isinstance(j, Job) for j in parse_jobs(given, form))
+    for told in (text, f'[["a.png", "b", "c"],\n{text}]', '{"a.png": ' + text + '}', f'image,source,prompt\n{text}'):
+        try: assert all(isinstance(j, Job) for j in parse_jobs(told, form))
         except ValueError as error: assert str(error).startswith('line ') and ': expected ' in str(error) and '\n' not in str(error)
