@@ -207,14 +207,21 @@ def pack(values: np.ndarray) -> dict:
     with np.errstate(over='ignore'): half = values.astype(np.float16)
     return dict(half=half) if (half.astype(np.float32) == values).all() else {}
 
+def roi_pool(x, boxes, scale, height, width):
+    "torchvision's, which the exporter does not know."
+    from onnxscript import opset18 as op
+    return op.MaxRoiPool(x, boxes, pooled_shape=(height, width), spatial_scale=scale)
+
 @torch.no_grad()
 def exported(make, models):
     "A graph as ONNX."
+    import torchvision      # noqa: F401  (its operations)
+    table = {torch.ops.torchvision.roi_pool.default: roi_pool}
     graph, given, inputs, outputs, shapes = make(models)
     shapes = shapes and (shapes,)       # the arguments of `forward` are one tuple
     made = torch.onnx.export(graph.eval(), given, dynamo=True, input_names=inputs,
                              output_names=outputs, dynamic_shapes=shapes, verbose=False,
-                             optimize=False)      # onnxruntime does that, and faster
+                             custom_translation_table=table, optimize=False)      # onnxruntime does that, and faster
     return small(made.model_proto)
 
 # ---- what goes with the graphs

@@ -20,7 +20,7 @@ function weights(size, from, to, count, [support, filter]) {
   return Array.from({ length: count }, (_, i) => {
     const centre = from + (i + .5) * scale;
     const first = Math.max(Math.trunc(centre - reach + .5), 0), last = Math.min(Math.trunc(centre + reach + .5), size);
-    const raw = Array.from({ length: last - first }, (_, j) => filter((first + j - centre + .5) / wide));
+    const raw = Array.from({ length: last - first }, (_, j) => filter((first + j - centre + .5) * (1 / wide)));
     const sum = raw.reduce((a, b) => a + b, 0);
     return [first, raw.map(w => { const v = (sum ? w / sum : w) * 4194304; return Math.trunc(v < 0 ? v - .5 : v + .5); })];
   });
@@ -41,8 +41,13 @@ function pass(data, taps, out, lines, stride, step, newStride, newStep) {
 export function resize(image, width, height, filter, box = [0, 0, image.width, image.height]) {
   const [x0, y0, x1, y1] = box.map(Math.fround), { data } = image;
   const across = weights(image.width, x0, x1, width, FILTERS[filter]), down = weights(image.height, y0, y1, height, FILTERS[filter]);
-  const wide = pass(data, across, new Uint8Array(width * image.height * 3), image.height, image.width * 3, 3, width * 3, 3);
-  return { width, height, data: pass(wide, down, new Uint8Array(width * height * 3), width, 3, width * 3, 3, width * 3) };
+  const rows = image.width * 3, out = new Uint8Array(width * height * 3);
+  if (height < image.height && image.height - height > 2 * (image.width - width)) {        // since Pillow 13: columns first
+    const low = pass(data, down, new Uint8Array(rows * height), image.width, 3, rows, 3, rows);
+    return { width, height, data: pass(low, across, out, height, rows, 3, width * 3, 3) };
+  }
+  const wide = pass(data, across, new Uint8Array(width * image.height * 3), image.height, rows, 3, width * 3, 3);
+  return { width, height, data: pass(wide, down, out, width, 3, width * 3, 3, width * 3) };
 }
 
 export function crop(image, [x0, y0, x1, y1]) {
