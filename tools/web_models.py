@@ -208,9 +208,10 @@ def pack(values: np.ndarray) -> dict:
     return dict(half=half) if (half.astype(np.float32) == values).all() else {}
 
 def roi_pool(x, boxes, scale, height, width):
-    "torchvision's, which the exporter does not know."
+    "torchvision's, which the exporter does not know; nobody asks for the second output."
     from onnxscript import opset18 as op
-    return op.MaxRoiPool(x, boxes, pooled_shape=(height, width), spatial_scale=scale)
+    pooled = op.MaxRoiPool(x, boxes, pooled_shape=(height, width), spatial_scale=scale)
+    return pooled, pooled
 
 @torch.no_grad()
 def exported(make, models):

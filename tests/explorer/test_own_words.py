@@ -1,6 +1,6 @@
 """\"Your own words\": the parts of the scripts against Python's values, and the whole edit in headless Chromium against
 Python's edit."""
-import difflib, json, random, shutil, subprocess, sys
+import difflib, json, random, re, shutil, subprocess, sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from regionedit.method import amortised, attention, edits, regions
 from regionedit.method.table import distinct
 from regionedit.models.bundled import KNOWN, weights_folder
 from regionedit.models.pretrained import Known
+from test_page import axe       # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[2]
 TRY = ROOT/'nbs'/'try'
@@ -140,20 +141,31 @@ def test_what_is_worth_editing():
 
 PAIRS = ((0, 'a red apple', 'a doughnut'), (1, None, None))       # number of the scene; None: as the page proposes
 
+PAGE = """<!doctype html><html lang="en"><head><title>Your own words</title><meta name="viewport" content="width=device-width">
+<link rel="stylesheet" media="(prefers-color-scheme: light)" href="cosmo.min.css">
+<link rel="stylesheet" media="(prefers-color-scheme: dark)" href="darkly.min.css"><style>STYLE</style>
+<script>const dark = matchMedia('(prefers-color-scheme: dark)'), set = () => {
+    document.documentElement.classList.toggle('quarto-dark', dark.matches);
+    document.documentElement.dataset.bsTheme = dark.matches ? 'dark' : 'light'; };
+set(); dark.addEventListener('change', set);</script></head>
+<body><main class="container"><h1>Your own words</h1><div id="own-words"></div></main>
+<script type="module" src="try/own.js"></script></body></html>"""
+
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
     "The page with the models that lie in nbs/try/models, or new ones; served on a port of its own."
     pytest.importorskip('onnxscript')
     if not shutil.which('npm'): pytest.skip('needs npm')
+    smalldocs = pytest.importorskip('smalldocs')
     import site_check, web_models
     web_models.make_all(web_models.OUT)
     folder = tmp_path_factory.mktemp('own')
     (folder/'try').symlink_to(TRY)
-    style = ROOT/'nbs'/'styles.css'
-    (folder/'own.html').write_text(
-        '<!doctype html><html lang="en"><head><title>Your own words</title><meta name="viewport" content="width=device-width">'
-        f'<style>{style.read_text("utf8")}</style></head><body><main><h1>Your own words</h1><div id="own-words"></div></main>'
-        '<script type="module" src="try/own.js"></script></body></html>')
+    (folder/'own.html').write_text(PAGE.replace('STYLE', (ROOT/'nbs'/'styles.css').read_text('utf8')), encoding='utf8')
+    themes = Path(smalldocs.__file__).parent/'assets'/'vendor'/'bootswatch'
+    for name in ('cosmo.min.css', 'darkly.min.css'):        # without fonts of another host, as tools/site.py has it
+        text = re.sub(r'@import url\([^)]*\);', '', (themes/name).read_text('utf8'))
+        (folder/name).write_text(text, encoding='utf8')
     server = site_check.serve(folder)
     yield f'http://127.0.0.1:{server.server_port}/own.html'
     server.shutdown()
@@ -224,3 +236,42 @@ def test_the_edit_in_the_browser_is_pythons(browser, site):
     home = site.rsplit('/', 1)[0]
     assert tab.wrong == [] and all(u.startswith((home, 'blob:')) for u in tab.asked)
     tab.close()
+
+@pytest.mark.slow
+def test_a_note_a_stop_and_all_widths(browser, site, axe):
+    "Words that nobody has learned are said first; stopped in the middle; nothing is cut, and axe finds nothing serious."
+    tab = opened(browser, site)
+    ask(tab, 2, 'a cat', 'an antelope')
+    tab.wait_for_selector('#own-words figure', timeout=900_000)
+    assert "Note: these models have not learned 'antelope' (nearest: 'zebra'); they know" in tab.locator('[role=alert]').inner_text()
+    tab.get_by_role('button', name='stop').click()
+    assert finished(tab)[-1] == {'stopped': True}
+    assert re.match(r'Stopped; \d of \d edits were made\.', tab.get_by_role('status').inner_text())
+    assert tab.get_by_role('button', name='edit').is_enabled() and tab.get_by_role('button', name='stop').is_disabled()
+    tab.evaluate(axe + ';undefined')
+    for scheme in ('light', 'dark'):
+        tab.emulate_media(color_scheme=scheme)
+        for width in (360, 900, 1400):
+            tab.set_viewport_size(dict(width=width, height=900))
+            assert tab.evaluate('document.documentElement.scrollWidth') <= width
+        said = tab.evaluate('axe.run()')
+        assert [(v['id'], v['nodes'][0]['html'][:120]) for v in said['violations'] if v['impact'] in ('serious', 'critical')] == []
+    reached = []
+    tab.locator('input[name=own-scene]').nth(2).focus()
+    for _ in range(6):
+        tab.keyboard.press('Tab')
+        reached.append(tab.evaluate('document.activeElement.labels?.[0]?.innerText ?? document.activeElement.textContent'))
+    assert [r.split('\n')[0] for r in reached[:5]] == ['or a file of your own', 'what is there', 'what should be there', 'noise', 'edit']
+    assert tab.wrong == []
+    tab.close()
+
+@pytest.mark.slow
+def test_a_page_without_models_says_so(browser, tmp_path):
+    import site_check
+    shutil.copy(TRY/'own.js', tmp_path/'own.js')
+    (tmp_path/'own.html').write_text(PAGE.replace('try/', ''), encoding='utf8')
+    server, tab = site_check.serve(tmp_path), browser.new_page()
+    tab.goto(f'http://127.0.0.1:{server.server_port}/own.html')
+    tab.wait_for_function("document.getElementById('own-words').innerText.includes('tools/web_models.py makes them')")
+    tab.close()
+    server.shutdown()
