@@ -237,10 +237,9 @@ def schedule(models) -> list:
     from copy import deepcopy
     scheduler = deepcopy(models.editor.scheduler)
     scheduler.set_timesteps(models.editor.num_inference_steps)
-    times = scheduler.timesteps.tolist()
-    left = [scheduler.alphas_cumprod[t].item() for t in times] + [
-        scheduler.final_alpha_cumprod.item()]
-    return [dict(t=t, now=a, then=b) for t, a, b in zip(times, left, left[1:])]
+    stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
+    def left(t): return (scheduler.alphas_cumprod[t] if t >= 0 else scheduler.final_alpha_cumprod).item()
+    return [dict(t=t, now=left(t), then=left(t - stride)) for t in scheduler.timesteps.tolist()]
 
 def words(models) -> dict:
     "The tokenizer, and the words that are known."
