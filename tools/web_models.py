@@ -222,7 +222,8 @@ def exported(make, models):
     shapes = shapes and (shapes,)       # the arguments of `forward` are one tuple
     made = torch.onnx.export(graph.eval(), given, dynamo=True, input_names=inputs,
                              output_names=outputs, dynamic_shapes=shapes, verbose=False,
-                             custom_translation_table=table, optimize=False)      # onnxruntime does that, and faster
+                             custom_translation_table=table,
+                             optimize=False)      # onnxruntime does that, and faster
     return small(made.model_proto)
 
 # ---- what goes with the graphs
@@ -238,7 +239,8 @@ def schedule(models) -> list:
     scheduler = deepcopy(models.editor.scheduler)
     scheduler.set_timesteps(models.editor.num_inference_steps)
     stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
-    def left(t): return (scheduler.alphas_cumprod[t] if t >= 0 else scheduler.final_alpha_cumprod).item()
+    def left(t):
+        return (scheduler.alphas_cumprod[t] if t >= 0 else scheduler.final_alpha_cumprod).item()
     return [dict(t=t, now=left(t), then=left(t - stride)) for t in scheduler.timesteps.tolist()]
 
 def words(models) -> dict:

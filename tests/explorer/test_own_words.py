@@ -13,7 +13,6 @@ from regionedit.method import amortised, attention, edits, regions
 from regionedit.method.table import distinct
 from regionedit.models.bundled import KNOWN, weights_folder
 from regionedit.models.pretrained import Known
-from test_page import axe       # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[2]
 TRY = ROOT/'nbs'/'try'
