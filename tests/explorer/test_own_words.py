@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regionedit.method import amortised, attention, edits, regions
+from regionedit.method import amortised, attention, edits, losses, regions
 from regionedit.method.table import distinct
 from regionedit.models.bundled import KNOWN, weights_folder
 from regionedit.models.pretrained import Known
@@ -138,7 +138,7 @@ def test_what_is_worth_editing():
 
 # ---- the whole edit, in a browser
 
-PAIRS = ((0, 'a red apple', 'a doughnut'), (1, None, None))       # number of the scene; None: as the page proposes
+PAIRS = ((0, 'a basket', 'a doughnut on a wooden table'), (1, None, None))       # number of the scene; None: as the page proposes
 
 PAGE = """<!doctype html><html lang="en"><head><title>Your own words</title><meta name="viewport" content="width=device-width">
 <link rel="stylesheet" media="(prefers-color-scheme: light)" href="cosmo.min.css">
@@ -198,10 +198,17 @@ def finished(tab, minutes: int = 15) -> list:
     tab.wait_for_function("() => said.some(m => 'done' in m || m.stopped || m.failed)", timeout=minutes * 60_000)
     return tab.evaluate(PLAIN)
 
+def score_of(clip, image: Image.Image, made: Image.Image, box: tuple, result) -> float:
+    "Python's score of the very pixels that the browser made."
+    seen, text, c = clip.encode_images([image, made]), clip.encode_texts([result.prompt])[0], result.config
+    found = losses.scores(seen.pooled[1:], seen.tokens[1:], seen.tokens[0], text, c.alpha, c.beta)[0]
+    return (found + c.source_weight * losses.source_evidence(clip, image, [box], result.source)).item()
+
 @as_pillow
 @pytest.mark.slow
 def test_the_edit_in_the_browser_is_pythons(browser, site):
-    "Anchors, boxes, winner; scores to 1e-3; pixels inside the box to a level or two, outside not at all."
+    """Anchors, boxes, winner; pixels outside the box bit for bit, inside all but a few in a thousand, by a level or two
+    where a rounding falls the other way: of such pixels CLIP makes up to 2e-3 in the score, of the same pixels nothing."""
     import web_models
     from regionedit import RegionEditor
     models = RegionEditor.from_pretrained('pocket', device='cpu', dtype='float32')
@@ -222,15 +229,18 @@ def test_the_edit_in_the_browser_is_pythons(browser, site):
         assert tuple(made[0]['box']) == result.box
         for edit in made:
             box, other = tuple(edit['box']), known[tuple(edit['box'])]
-            assert edit['score'] == pytest.approx(other.score, abs=1e-3)
-            mine = np.uint8(edit['image']['data']).reshape(image.height, image.width, 3).astype(int)
+            mine = np.uint8(edit['image']['data']).reshape(image.height, image.width, 3)
+            own = score_of(models.clip, image, Image.fromarray(mine), box, result)
+            mine = mine.astype(int)
             inside = np.zeros(mine.shape[:2], bool)
             inside[box[1]:box[3], box[0]:box[2]] = True
             away = np.abs(mine - np.asarray(other.image).astype(int))
             assert not away[~inside].any() and (mine[~inside] == np.asarray(image)[~inside]).all()
             print(f'scene {scene} {box}: score off by {edit["score"] - other.score:+.1e}, '
                   f'pixels by {away[inside].mean():.4f} levels, at most {away.max()}')
-            assert away[inside].mean() < .1
+            assert away[inside].mean() < .02 and away.max() <= 4
+            assert edit['score'] == pytest.approx(own, abs=1e-4)
+            assert edit['score'] == pytest.approx(other.score, abs=3e-3 if away.any() else 1e-4)
         print(f'scene {scene}: {len(made)} edits in {said[-1]["done"]:.1f} s')
     home = site.rsplit('/', 1)[0]
     assert tab.wrong == [] and all(u.startswith((home, 'blob:')) for u in tab.asked)
