@@ -63,7 +63,7 @@ else {
   const stop = h('button', { type: 'button', className: 'btn btn-secondary', disabled: true }, 'stop');
   const status = h('p', { role: 'status' }, `Nothing is fetched yet. The models weigh ${weight.toFixed(0)} MB and come with the first edit.`);
   const bar = h('progress', { max: 1, value: 0, hidden: true, ariaLabel: 'how far it is' });
-  const notes = h('div', { role: 'alert' }), found = h('div', { className: 'own-found' }), list = h('ol', { className: 'own-edits', ariaLabel: 'edits, best first' });
+  const notes = h('div', { role: 'alert' }), found = h('figure', { className: 'own-found' }), list = h('ol', { className: 'own-edits', ariaLabel: 'edits, best first' });
 
   const choices = h('fieldset', { className: 'try-scene' }, h('legend', {}, 'picture'), ...scenes.map((scene, i) => {
     const input = h('input', { type: 'radio', name: 'own-scene', checked: i === 0, ariaLabel: `${i + 1}: ${scene.source}` });
@@ -81,7 +81,7 @@ else {
     try {
       at.own = toBytes(await createImageBitmap(file.files[0]), side);
       choices.querySelectorAll('input').forEach(e => { e.checked = false; });
-      found.replaceChildren(marked(draw(at.own, 'Your picture, as the models are shown it.'), []));
+      found.replaceChildren(marked(draw(at.own, 'Your picture'), []), h('figcaption', {}, 'Your picture, as the models are shown it.'));
     } catch { status.textContent = 'This file is no picture that the browser can read; give a PNG, JPEG or WebP.'; file.value = ''; }
   });
 
@@ -104,7 +104,8 @@ else {
     },
     found: ({ found: { anchors, chosen } }) => {
       wanted = chosen.length; bar.max = wanted; bar.value = 0;
-      found.replaceChildren(marked(draw(image, `The picture, with ${anchors.length} anchors and the ${wanted} boxes that will be edited: ${chosen.map(boxOf).join(', ')}`), chosen, anchors));
+      found.replaceChildren(marked(draw(image, `The picture, with ${anchors.length} anchors and the ${wanted} boxes that will be edited: ${chosen.map(boxOf).join(', ')}`), chosen, anchors),
+        h('figcaption', {}, `Dots: the ${anchors.length} anchors. Frames: the boxes that are edited.`));
       say(`${anchors.length} anchors, ${wanted} boxes; edit 1 of ${wanted} is painted.`);
     },
     edit: ({ edit }) => {
