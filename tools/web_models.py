@@ -285,8 +285,10 @@ def write(out: Path, name: str, content: bytes):
 def key() -> str:
     "A digest of all that decides the files."
     found = hashlib.sha256((weights() + RUNTIME + torch.__version__).encode())
-    for file in (Path(__file__), *sorted((ROOT/'regionedit'/'method').glob('*.py')),
-                 *sorted((ROOT/'regionedit'/'editors').glob('*.py'))):
+    library = ROOT/'regionedit'
+    parts = [library/'pocket'/'models'/'known.json', library/'models'/'pretrained.py',
+             *(library/'method').glob('*.py'), *(library/'editors').glob('*.py')]
+    for file in (Path(__file__), *sorted(parts)):
         found.update(file.read_bytes())
     return found.hexdigest()[:16]
 

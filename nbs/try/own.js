@@ -2,7 +2,7 @@
 // fetched but the pictures until "edit" is pressed.
 
 const host = document.getElementById('own-words'), base = new URL('models/', import.meta.url);
-const MEGA = 1e6, MOST_WORDS = 300;
+const MEGA = 1e6, MOST_LETTERS = 300;
 
 function h(tag, props = {}, ...children) {
   const e = Object.assign(document.createElement(tag), props);
@@ -55,8 +55,8 @@ if (!menu) host.textContent = 'The models of this part are not here. In a copy o
 else {
   const { scenes, settings: { side, seeds }, files } = menu, weight = Object.values(files).reduce((a, b) => a + b, 0) / MEGA;
   const at = { scene: 0, own: null };
-  const source = h('input', { type: 'text', className: 'form-control', required: true, maxLength: MOST_WORDS, value: scenes[0].source });
-  const prompt = h('input', { type: 'text', className: 'form-control', required: true, maxLength: MOST_WORDS, value: scenes[0].prompt });
+  const source = h('input', { type: 'text', className: 'form-control', required: true, pattern: '.*\\S.*', maxLength: MOST_LETTERS, value: scenes[0].source });
+  const prompt = h('input', { type: 'text', className: 'form-control', required: true, pattern: '.*\\S.*', maxLength: MOST_LETTERS, value: scenes[0].prompt });
   const seed = h('select', { className: 'form-select' }, ...Array.from({ length: seeds }, (_, i) => h('option', { value: i }, String(i))));
   const file = h('input', { type: 'file', className: 'form-control', accept: 'image/*' });
   const start = h('button', { type: 'submit', className: 'btn btn-primary' }, 'edit');

@@ -1,12 +1,13 @@
 """\"Your own words\": the parts of the scripts against Python's values, and the whole edit in headless Chromium against
 Python's edit."""
-import difflib, json, random, re, shutil, subprocess, sys
+import difflib, json, random, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 import numpy as np
 import PIL
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from regionedit.method import amortised, attention, edits, losses, regions
@@ -157,7 +158,8 @@ def site(tmp_path_factory):
     if not shutil.which('npm'): pytest.skip('needs npm')
     smalldocs = pytest.importorskip('smalldocs')
     import site_check, web_models
-    web_models.make_all(web_models.OUT)
+    with FileLock(Path(tempfile.gettempdir())/'regionedit-web-models.lock'):     # of several workers one makes them
+        web_models.make_all(web_models.OUT)
     folder = tmp_path_factory.mktemp('own')
     (folder/'try').symlink_to(TRY)
     (folder/'own.html').write_text(PAGE.replace('STYLE', (ROOT/'nbs'/'styles.css').read_text('utf8')), encoding='utf8')
