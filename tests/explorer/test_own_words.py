@@ -253,7 +253,7 @@ def test_a_note_a_stop_and_all_widths(browser, site, axe):
     "Words that nobody has learned are said first; stopped in the middle; nothing is cut, and axe finds nothing serious."
     tab = opened(browser, site)
     ask(tab, 2, 'a cat', 'an antelope')
-    tab.wait_for_selector('#own-words figure', timeout=900_000)
+    tab.wait_for_selector('#own-words li figure', timeout=900_000)
     assert "Note: these models have not learned 'antelope' (nearest: 'zebra'); they know" in tab.locator('[role=alert]').inner_text()
     tab.get_by_role('button', name='stop').click()
     assert finished(tab)[-1] == {'stopped': True}
