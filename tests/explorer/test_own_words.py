@@ -139,7 +139,7 @@ def test_what_is_worth_editing():
 
 # ---- the whole edit, in a browser
 
-PAIRS = ((0, 'a basket', 'a doughnut on a wooden table'), (1, None, None))       # number of the scene; None: as the page proposes
+PAIRS = ((0, 'a basket', 'a doughnut on a wooden table'), (1, None, None), (4, 'a qwrtz', None))     # scene, source, prompt; None: as proposed
 
 PAGE = """<!doctype html><html lang="en"><head><title>Your own words</title><meta name="viewport" content="width=device-width">
 <link rel="stylesheet" media="(prefers-color-scheme: light)" href="cosmo.min.css">
@@ -204,6 +204,7 @@ def score_of(clip, image: Image.Image, made: Image.Image, box: tuple, result) ->
     "Python's score of the very pixels that the browser made."
     seen, text, c = clip.encode_images([image, made]), clip.encode_texts([result.prompt])[0], result.config
     found = losses.scores(seen.pooled[1:], seen.tokens[1:], seen.tokens[0], text, c.alpha, c.beta)[0]
+    if clip.known.unknown_words(result.source): return found.item()
     return (found + c.source_weight * losses.source_evidence(clip, image, [box], result.source)).item()
 
 @as_pillow
