@@ -199,6 +199,16 @@ def test_a_page_that_offers_too_little(tmp_path):
     written(tmp_path/'try'/'menu.json', json.dumps(menu(12, prompts=['p'])))
     assert 'expected 12 with' in site_check.try_it(tmp_path)[0]
 
+def test_models_that_are_missing_or_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(site_check.shutil, 'which', lambda name: name)
+    assert 'run python tools/web_models.py' in site_check.own_words(tmp_path)[0]
+    monkeypatch.setattr(site_check.shutil, 'which', lambda name: None)
+    assert site_check.own_words(tmp_path) == []
+    folder = tmp_path/'try'/'models'
+    written(folder/'models.json', json.dumps(dict(files={'a.gz': 3, 'b.gz': 2})))
+    for name in ('a.gz', 'b.gz'): written(folder/name, '123')
+    assert [f.split()[1] for f in site_check.own_words(tmp_path)] == ['b.gz']
+
 # ---- solutions
 
 EXERCISE = (f'def twice(x):\n    {BEGIN}\n    return x + x * len("twice the same")\n    {END}\n\n'

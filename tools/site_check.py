@@ -231,6 +231,17 @@ def try_it(docs: Path) -> list:
                    'see FINE and GLANCE of regionedit.explorer.bundle' for n, file in files.items()
                    if file.exists() and file.stat().st_size > MOST]
 
+def own_words(docs: Path) -> list:
+    'The models of "Your own words" are there, whole; without npm nobody can make them.'
+    listed = docs/'try'/'models'/'models.json'
+    if not listed.exists():
+        return (['try_it.html: no models for "Your own words"; run python tools/web_models.py']
+                if shutil.which('npm') else [])
+    sizes = json.loads(read(listed))['files']
+    return [f'try_it.html: {n} is missing or cut; run python tools/web_models.py'
+            for n, size in sizes.items()
+            if not (listed.with_name(n)).exists() or listed.with_name(n).stat().st_size != size]
+
 # ---- solutions
 
 TEXTS = {'.html', '.json', '.txt', '.md', '.xml', '.js', '.ipynb', '.css', '.csv'}
@@ -387,4 +398,4 @@ def check(docs: Path, nbs: Path) -> list:
     faults += dead_links(pages) + other_hosts(pages, docs) + searchable(pages, docs)
     faults += reading_order(config, [s.name for s in sources]) + sidebar(pages, docs, config)
     faults += told_solutions(docs, nbs)
-    return faults + try_it(docs) + walk(docs, [p.name for p in pages])
+    return faults + try_it(docs) + own_words(docs) + walk(docs, [p.name for p in pages])

@@ -1,5 +1,5 @@
 "A browser without a window, for whoever has one."
-import shutil
+import shutil, subprocess
 
 import pytest
 
@@ -16,3 +16,13 @@ def browser():
         chromium = p.chromium.launch(executable_path=shutil.which('chromium'), args=QUIET)
         yield chromium
         chromium.close()
+
+@pytest.fixture(scope='module')
+def axe(tmp_path_factory):
+    "The script of axe-core, from npm."
+    if not shutil.which('npm'): pytest.skip('needs npm')
+    folder = tmp_path_factory.mktemp('axe')
+    done = subprocess.run(['npm', 'install', '--silent', '--prefix', folder, 'axe-core@4'], timeout=300,
+                          capture_output=True)
+    if done.returncode: pytest.skip('npm could not fetch axe-core')
+    return (folder/'node_modules'/'axe-core'/'axe.min.js').read_text('utf8')

@@ -1,5 +1,4 @@
 "The page from disk in headless Chromium, without a network: every view, mouse and keys, widths and themes."
-import shutil, subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -282,16 +281,6 @@ def test_attention_without_an_edit(browser, tmp_path):
     tab.mouse.click(box['x'] + 4, box['y'] + 4); tab.wait_for_timeout(400)
     assert how_many() == '8' and tab.wrong == []
     tab.close()
-
-@pytest.fixture(scope='module')
-def axe(tmp_path_factory):
-    "The script of axe-core, from npm."
-    if not shutil.which('npm'): pytest.skip('needs npm')
-    folder = tmp_path_factory.mktemp('axe')
-    done = subprocess.run(['npm', 'install', '--silent', '--prefix', folder, 'axe-core@4'], timeout=300,
-                          capture_output=True)
-    if done.returncode: pytest.skip('npm could not fetch axe-core')
-    return (folder/'node_modules'/'axe-core'/'axe.min.js').read_text('utf8')
 
 @pytest.mark.slow
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
