@@ -200,9 +200,9 @@ def test_a_page_that_offers_too_little(tmp_path):
     assert 'expected 12 with' in site_check.try_it(tmp_path)[0]
 
 def test_models_that_are_missing_or_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(site_check.shutil, 'which', lambda name: name)
+    monkeypatch.setattr(site_check, 'npm_answers', lambda: True)
     assert 'run python tools/web_models.py' in site_check.own_words(tmp_path)[0]
-    monkeypatch.setattr(site_check.shutil, 'which', lambda name: None)
+    monkeypatch.setattr(site_check, 'npm_answers', lambda: False)
     assert site_check.own_words(tmp_path) == []
     folder = tmp_path/'try'/'models'
     written(folder/'models.json', json.dumps(dict(files={'a.gz': 3, 'b.gz': 2})))

@@ -5,7 +5,7 @@ words, the sidebar stands in reading order, no code is cut, and no solution of a
 Each check takes built pages and their notebooks and returns sentences; none means that all is well.
 `walk` looks with Chromium.
 """
-import html, json, re, shutil, threading
+import html, json, re, shutil, subprocess, threading
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -231,12 +231,18 @@ def try_it(docs: Path) -> list:
                    'see FINE and GLANCE of regionedit.explorer.bundle' for n, file in files.items()
                    if file.exists() and file.stat().st_size > MOST]
 
+def npm_answers() -> bool:
+    "Is there npm, and does its registry answer? What edits in the browser comes from there."
+    command = ['npm', 'view', 'onnxruntime-web', 'version']
+    return bool(shutil.which('npm')) and not subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300).returncode
+
 def own_words(docs: Path) -> list:
     'The models of "Your own words" are there, whole; without npm nobody can make them.'
     listed = docs/'try'/'models'/'models.json'
     if not listed.exists():
         return (['try_it.html: no models for "Your own words"; run python tools/web_models.py']
-                if shutil.which('npm') else [])
+                if npm_answers() else [])
     sizes = json.loads(read(listed))['files']
     return [f'try_it.html: {n} is missing or cut; run python tools/web_models.py'
             for n, size in sizes.items()

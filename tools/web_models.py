@@ -16,6 +16,7 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT/'tools'))
+from site_check import npm_answers              # noqa: E402
 from try_it import SCENES, scene, weights      # noqa: E402
 OUT, MANIFEST = ROOT/'nbs'/'try'/'models', 'models.json'
 RUNTIME = 'onnxruntime-web@1.30.0'      # from npm
@@ -266,8 +267,6 @@ def settings(models) -> dict:
 
 def runtime(out: Path):
     "The engine, from npm."
-    if not shutil.which('npm'):
-        raise SystemExit('expected npm, which fetches onnxruntime-web, found none; install Node.js')
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(['npm', 'pack', '--silent', RUNTIME], cwd=folder, check=True,
                        stdout=subprocess.DEVNULL, timeout=600)
@@ -321,7 +320,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--fresh', action='store_true', help='make all anew')
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-    make_all(OUT, parser.parse_args().fresh)
+    args = parser.parse_args()
+    if npm_answers(): make_all(OUT, args.fresh)
+    else: print("npm or its registry does not answer: the page offers no edits of one's own")
     return 0
 
 if __name__ == '__main__': sys.exit(main())

@@ -82,7 +82,7 @@ else {
       at.own = toBytes(await createImageBitmap(file.files[0]), side);
       choices.querySelectorAll('input').forEach(e => { e.checked = false; });
       found.replaceChildren(marked(draw(at.own, 'Your picture'), []), h('figcaption', {}, 'Your picture, as the models are shown it.'));
-    } catch { status.textContent = 'This file is no picture that the browser can read; give a PNG, JPEG or WebP.'; file.value = ''; }
+    } catch { status.textContent = 'The browser cannot read this file as a picture; choose a PNG, JPEG or WebP.'; file.value = ''; }
   });
 
   const picture = async () => at.own ?? toBytes(await createImageBitmap(
@@ -96,22 +96,22 @@ else {
     marked(draw(made, `${prompt.value}: edit ${i + 1} of ${edits.length}, in the box ${boxOf(box)}`), [box]),
     h('figcaption', {}, `score ${score.toFixed(3)}, box ${boxOf(box)}`)))));
   const heard = {
-    fetched: ({ fetched, total }) => { bar.max = total; bar.value = fetched; say(fetched < total ? `Fetched ${(fetched / MEGA).toFixed(1)} of ${(total / MEGA).toFixed(1)} MB.` : 'All is fetched; the models are opened.'); },
+    fetched: ({ fetched, total }) => { bar.max = total; bar.value = fetched; say(fetched < total ? `Fetched ${(fetched / MEGA).toFixed(1)} of ${(total / MEGA).toFixed(1)} MB.` : 'Everything is fetched; opening the models.'); },
     notes: ({ notes: said }) => {
       notes.replaceChildren(...said.map(t => h('p', { className: 'own-note' }, `Note: ${t}.`.replace(/\.\.$/, '.'))));
-      say('Anchors and boxes are looked for.');
+      say('Choosing anchors and boxes.');
       bar.removeAttribute('value');
     },
     found: ({ found: { anchors, chosen } }) => {
       wanted = chosen.length; bar.max = wanted; bar.value = 0;
       found.replaceChildren(marked(draw(image, `The picture, with ${anchors.length} anchors and the ${wanted} boxes that will be edited: ${chosen.map(boxOf).join(', ')}`), chosen, anchors),
         h('figcaption', {}, `Dots: the ${anchors.length} anchors. Frames: the boxes that are edited.`));
-      say(`${anchors.length} anchors, ${wanted} boxes; edit 1 of ${wanted} is painted.`);
+      say(`${anchors.length} anchors, ${wanted} boxes; painting edit 1 of ${wanted}.`);
     },
     edit: ({ edit }) => {
       edits = [...edits, edit].sort((a, b) => b.score - a.score || a.n - b.n);
       bar.value = edits.length;
-      say(`${edits.length} of ${wanted} edits are there, the best so far in ${boxOf(edits[0].box)}.`);
+      say(`${edits.length} of ${wanted} edits are finished, the best so far in ${boxOf(edits[0].box)}.`);
       show();
     },
     done: ({ done }) => end(`${edits.length} edits in ${done.toFixed(1)} s, the best in ${boxOf(edits[0].box)} with a score of ${edits[0].score.toFixed(3)}.`),
@@ -123,7 +123,7 @@ else {
     event.preventDefault();
     busy(true);
     edits = []; wanted = 0; list.replaceChildren(); notes.replaceChildren(); found.replaceChildren();
-    say('The models are fetched.');
+    say('Fetching the models.');
     try {
       image = await picture();
       if (!worker) {

@@ -155,9 +155,9 @@ set(); dark.addEventListener('change', set);</script></head>
 def site(tmp_path_factory):
     "The page with the models that lie in nbs/try/models, or new ones; served on a port of its own."
     pytest.importorskip('onnxscript')
-    if not shutil.which('npm'): pytest.skip('needs npm')
     smalldocs = pytest.importorskip('smalldocs')
     import site_check, web_models
+    if not site_check.npm_answers(): pytest.skip('needs npm and its registry')
     with FileLock(Path(tempfile.gettempdir())/'regionedit-web-models.lock'):     # of several workers one makes them
         web_models.make_all(web_models.OUT)
     folder = tmp_path_factory.mktemp('own')
