@@ -5,12 +5,13 @@
 
 Rows carry a digest of the code that made them (`regionedit.bench.rows.CODE`), and what other code
 made is refused. Many changes cannot move a pixel: a sentence, an encoding, an editor that the
-results do not use. Then the same scenes are measured in both trees, here, with methods that
+results do not use. Where the files have the same syntax trees nothing is to be shown (a line was
+cut, a comment changed). Else the same scenes are measured in both trees, here, with methods that
 paint; only if every value but the seconds is the same to the last digit does the new digest take
 the old one's place, and nbs/results/data/restamped.jsonl says so. A few scenes are no proof: read
 the difference of the two trees as well. About ten minutes of one core.
 """
-import argparse, csv, json, os, subprocess, sys, tempfile
+import argparse, ast, csv, json, os, subprocess, sys, tempfile
 from datetime import date
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def in_tree(tree: Path, *command) -> str:
 
 def code_of(tree: Path) -> str:
     return in_tree(tree, '-c', 'from regionedit.bench import rows; print(rows.code_of())').strip()
+
+def syntax(tree: Path) -> dict:     # file -> syntax tree
+    "What Python reads in the files that decide a row."
+    names = in_tree(tree, '-c', 'from regionedit.bench.rows import CODE; print(*CODE)').split()
+    files = (f for name in names for f in (tree/'regionedit').glob(name))
+    return {f.relative_to(tree).as_posix(): ast.dump(ast.parse(f.read_text('utf8'))) for f in files}
 
 def rows_of(tree: Path, preset: str, world: str, scenes: int) -> list:      # of dicts
     "The rows that a tree measures, without what may differ."
@@ -56,16 +63,18 @@ def main() -> int:
     args = parser.parse_args()
     trees = args.old.resolve(), ROOT
     old, new = map(code_of, trees)
-    compared = 0
-    for part in PARTS:
+    alike = syntax(trees[0]) == syntax(trees[1])
+    compared, parts = 0, () if alike else PARTS
+    print('syntax trees:', 'the same' if alike else 'others', flush=True)
+    for part in parts:
         before, after = (rows_of(tree, *part) for tree in trees)
         differ = [(r['method'], k) for r, s in zip(before, after) for k in r if r[k] != s.get(k)]
         compared += len(after)
         same = not differ and len(before) == len(after)
         print(*part, f'{len(after)} rows,', 'the same' if same else f'differ: {differ}', flush=True)
         if not same: return 1
-    said = dict(old=old, new=new, rows=compared, parts=[' '.join(map(str, p)) for p in PARTS],
-                date=str(date.today()))
+    said = dict(old=old, new=new, rows=compared, same_syntax=alike,
+                parts=[' '.join(map(str, p)) for p in parts], date=str(date.today()))
     if args.only: print(json.dumps(said)); return 0
     said['files'] = replace_digest(old, new)
     with open(DATA/'restamped.jsonl', 'a', encoding='utf8') as file:

@@ -328,6 +328,7 @@ def make_card(recipe, model, state, figures: dict) -> dict:
                 f"{state['seconds'] / 60:.0f}{again}",
                 data='batches of regionedit.pocket.compose from training seeds',
                 steps=state['step'], batch_size=recipe.batch_size * company()[1],
-                minutes=round(state['seconds'] / 60, 1), threads=torch.get_num_threads() * company()[1],
+                minutes=round(state['seconds'] / 60, 1),
+                 threads=torch.get_num_threads() * company()[1],
                 parameters=sum(p.numel() for p in model.parameters()), held_out=figures,
                 licence='Apache-2.0; drawn from sprites under MIT and Apache-2.0, see NOTICE')
