@@ -3,6 +3,7 @@
     python tools/lowest.py              in an environment that is removed afterwards
     python tools/lowest.py FOLDER       keeps the environment there, and uses it again
 """
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,7 @@ def try_in(folder: Path):
     config.read(ROOT/'settings.ini', encoding='utf-8')
     wanted = lowest(' '.join(config['DEFAULT'][key] for key in REQUIREMENTS))
     tools = [r for r in config['DEFAULT']['dev_requirements'].split()
-             if r.split('==')[0] not in LEFT_OUT]
+             if re.split('[=>]', r)[0] not in LEFT_OUT]
     if not (folder/'bin'/'python').exists(): venv.create(folder, with_pip=True)
     python = folder/'bin'/'python'
     run(python, '-m', 'pip', 'install', '--quiet', 'uv')     # pip looks for a way for minutes
