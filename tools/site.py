@@ -1,4 +1,4 @@
-"""Build the site without Quarto, and check it: python tools/site.py [--serve]
+"""Build the site without Quarto, and check it: python tools/site.py [--serve] [--scenes N]
 
 nbdev prepares the pages in `_proc`, as `nbdev_docs` does before it calls Quarto, with the steps of
 pages.py beside its own; smalldocs renders them to `_proc/_docs`; KaTeX is put beside them, so that
@@ -15,6 +15,7 @@ sys.path.append(str(TOOLS))
 import slides       # noqa: E402
 from launch import publish      # noqa: E402
 from site_check import check, told_solutions        # noqa: E402
+from try_it import SCENES       # noqa: E402
 KATEX = 'https://cdn.jsdelivr.net/npm/katex@0.16.11/dist'       # where smalldocs looks for it
 FATAL = ('broken link', 'unknown key')      # of what smalldocs says; the rest only Quarto can do
 
@@ -71,6 +72,8 @@ def main() -> int:
     parser.add_argument('--serve', action='store_true',
                         help='show the site on http://localhost:3000')
     parser.add_argument('--quarto', action='store_true', help='render with Quarto, to _docs')
+    parser.add_argument('--scenes', type=int, default=SCENES,
+                        help=f'that "Try it" should offer (default: {SCENES})')
     args = parser.parse_args()
     folder = prepare()
     if args.quarto:
@@ -84,7 +87,7 @@ def main() -> int:
     docs = folder/'_docs'
     faults = render(folder)
     add_course(docs)
-    faults += check(docs, ROOT/'nbs')
+    faults += check(docs, ROOT/'nbs', args.scenes)
     print(*faults, sep='\n')
     print(f"{len([*docs.rglob('*.html')])} pages in {docs}, {len(faults)} faults")
     if args.serve:

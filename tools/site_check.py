@@ -214,14 +214,14 @@ def searchable(pages: list, docs: Path) -> list:
     found = {urldefrag(e['href'])[0] for e in json.loads(read(docs/'search.json'))}
     return [f'{p.name}: the search does not know it' for p in pages if p.name not in found]
 
-def try_it(docs: Path) -> list:
-    'The page "Try it" offers enough, and what it offers is there and not too heavy.'
+def try_it(docs: Path, enough: int = 12) -> list:
+    'The page "Try it" offers enough scenes; what it offers is there and not too heavy.'
     from regionedit.explorer.bundle import MOST
     menu = docs/'try'/'menu.json'
     scenes = json.loads(read(menu)) if menu.exists() else []
-    if len(scenes) < 12 or any(len(s[k]) < 2 for s in scenes for k in ('prompts', 'painters')):
-        return [f'try_it.html: {len(scenes)} scenes, expected 12 with 2 prompts and 2 painters; '
-                'run python tools/try_it.py']
+    if len(scenes) < enough or any(len(s[k]) < 2 for s in scenes for k in ('prompts', 'painters')):
+        return [f'try_it.html: {len(scenes)} scenes, expected {enough} with 2 prompts and '
+                '2 painters; run python tools/try_it.py']
     names = [f'{n:02}-{p}-{painter}.json' for n, s in enumerate(scenes)
              for p in range(len(s['prompts'])) for painter in s['painters']]
     files = {n: docs/'try'/n for n in names}
@@ -386,8 +386,8 @@ def walk(docs: Path, names: list) -> list:
 
 # ---- all of it
 
-def check(docs: Path, nbs: Path) -> list:
-    "Everything that is wrong with a site."
+def check(docs: Path, nbs: Path, scenes: int) -> list:
+    'Everything that is wrong with a site whose page "Try it" should offer so many scenes.'
     import yaml
     config = yaml.safe_load(read(nbs/'_quarto.yml'))
     sources = [Source(p, nbs) for p in sorted(nbs.rglob('*.ipynb'))
@@ -404,4 +404,4 @@ def check(docs: Path, nbs: Path) -> list:
     faults += dead_links(pages) + other_hosts(pages, docs) + searchable(pages, docs)
     faults += reading_order(config, [s.name for s in sources]) + sidebar(pages, docs, config)
     faults += told_solutions(docs, nbs)
-    return faults + try_it(docs) + own_words(docs) + walk(docs, [p.name for p in pages])
+    return faults + try_it(docs, scenes) + own_words(docs) + walk(docs, [p.name for p in pages])
