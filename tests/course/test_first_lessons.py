@@ -65,7 +65,7 @@ WORLD = {
                unchanged=dict(clip=6 / 255), Config=lambda **_: None,
                clip=SimpleNamespace(encode_images=lambda n: SimpleNamespace(
                    tokens=TOKENS[list(n)]))),
-    '09': dict(np=np, combinations=combinations, points=torch.tensor(PAIRS))}
+    '09': dict(np=np, torch=torch, combinations=combinations, points=torch.tensor(PAIRS))}
 
 def distance(pixels): return (pixels - TARGET).abs().mean()
 
@@ -95,6 +95,7 @@ POOL = ('part = g[a[0]:b[0] + 1, a[1]:b[1] + 1]; '
 CELLS = ('return torch.stack([torch.stack([part[r, c].{} for c in bins(part.shape[1])]) '
          'for r in bins(part.shape[0])])')
 SOFT = 'soft = ((z + n) / t).softmax(-1); mean = (soft * l).sum(-1, keepdim=True); '
+UNITS = 'a, b = (v / v.norm(dim=1, keepdim=True) for v in (a, b)); '
 COSINES = 'a, b = (v / v.norm(dim=-1, keepdim=True) for v in (t, s)); d = a @ a.T - b @ b.T; '
 FAR = '''taken = []
 for i, p in enumerate(points):
@@ -107,6 +108,16 @@ for _ in range(steps):
     g, = torch.autograd.grad(loss(now), now)
     now = {}
 return now'''
+LIMITS = '''low, high, (t, v) = {start}, math.inf, c[i]
+for s, w in c:
+    text, source = t - s, {source}
+    if text > 0: {above}
+    elif text < 0: {below}
+    {equal}
+return {end}'''
+RIGHT_LIMITS = dict(start='0.', source='w - v', above='low = max(low, source / text)',
+                    below='high = min(high, source / text)', equal='elif source > 0: return None',
+                    end='(low, high) if low <= high else None')
 SORTED = 'return sorted(range(len(t)), key=lambda i: -({}))'
 
 WRONG = {
@@ -214,12 +225,18 @@ WRONG = {
          'return hard * (l - mean) / t', 'autograd'),
         ('averaged', SOFT + 'return (soft * (l - mean) / t).mean(0)', 'one row')]),
     ('03', 'check_cosine'): ('a, b', [
-        ('not normalised', 'return 1 - a @ b', 'same direction'),
-        ('the cosine', 'return (a @ b) / (a.norm() * b.norm())', 'right angle'),
-        ('without the sign', 'return 1 - (a @ b).abs() / (a.norm() * b.norm())', 'opposite'),
-        ('an angle', 'return torch.arccos(((a @ b) / (a.norm() * b.norm())).clamp(-1, 1)) '
-         '* 2 / math.pi', '45 degrees'),
-        ('squared lengths', 'return 1 - (a @ b) / (a @ a * (b @ b)).sqrt() ** 2', 'expected'),
+        ('not normalised', 'return 1 - a @ b.T', 'a length of its own'),
+        ('one length for all', 'return 1 - (a / a.norm()) @ (b / b.norm()).T', 'of its own'),
+        ('lengths of columns', 'return 1 - (a / a.norm(dim=0)) @ (b / b.norm(dim=0)).T',
+         'expected|of its own'),
+        ('the cosine', UNITS + 'return a @ b.T', 'right angle'),
+        ('without the sign', UNITS + 'return 1 - (a @ b.T).abs()', 'opposite'),
+        ('an angle', UNITS + 'return torch.arccos((a @ b.T).clamp(-1, 1)) * 2 / math.pi',
+         'root of 5'),
+        ('squared lengths', 'a, b = (v / (v * v).sum(1, keepdim=True) for v in (a, b)); '
+         'return 1 - a @ b.T', 'expected'),
+        ('columns for a', UNITS + 'return 1 - b @ a.T', 'a row for each of a'),
+        ('pair by pair', UNITS + 'return 1 - (a * b[:2]).sum(1)', 'a table'),
         ('nothing', 'pass', 'return')]),
     ('03', 'check_structure'): ('t, s', [
         ('not normalised', 'd = t @ t.T - s @ s.T; return (d**2).mean().sqrt()', 'cosines'),
@@ -249,18 +266,28 @@ WRONG = {
         ('softmax', 'e = lambda x: np.exp(x) / np.exp(x).sum(); s = alpha * e(np.array(t)) '
          '+ beta * e(np.array(v)); return np.argsort(-s, kind="stable").tolist()', 'softmax'),
         ('nothing', 'pass', 'return')]),
-    ('09', 'check_flip'): ('a, b', [
-        ('no none', 'return (a[1] - b[1]) / (b[0] - a[0])', 'None|divides by 0'),
-        ('upside down', 'n, d = b[0] - a[0], a[1] - b[1]; return n / d if n * d > 0 else None',
-         'expected 2.5'),
-        ('the sign', 'n, d = b[0] - a[0], a[1] - b[1]; return -d / n if n * d > 0 else None',
-         'expected 2.5'),
-        ('one order', 'n, d = b[0] - a[0], a[1] - b[1]; return d / n if n > 0 and d > 0 else None',
-         'do change places'),
-        ('absolute', 'n, d = abs(b[0] - a[0]), abs(a[1] - b[1]); return d / n if n * d else None',
-         'expected None'),
-        ('zero', 'n, d = b[0] - a[0], a[1] - b[1]; return d / n if n and d / n >= 0 else None',
-         'alpha = 0')]),
+    ('09', 'check_winning'): ('c, i', [
+        (name, LIMITS.format(**(RIGHT_LIMITS | change)), says) for name, change, says in (
+            ('upside down', dict(above='low = max(low, text / (source or 1))'), 'expected'),
+            ('divides by 0', dict(equal='else: low = max(low, source / text)'), 'divides by 0'),
+            ('equal texts ignored', dict(equal='else: pass'), 'equal in text'),
+            ('equal texts lose', dict(equal='else: return None'), 'expected'),
+            ('lower limits alone', dict(below='pass'), 'alpha = 0|never both'),
+            ('upper limits alone', dict(above='pass'), 'from alpha = .7'),
+            ('the last limit', dict(above='low = source / text'), 'expected'),
+            ('the lowest of the lower limits', dict(above='low = min(low, source / text)'), 'expected'),
+            ('the highest of the upper limits', dict(below='high = max(high, source / text)'), 'expected'),
+            ('limits exchanged', dict(above='high = min(high, source / text)',
+                                      below='low = max(low, source / text)'), 'expected'),
+            ('below 0', dict(start='-math.inf'), 'never below 0|from alpha = 0'),
+            ('an empty interval', dict(end='low, high'), 'never both'),
+            ('none where endless', dict(end='(low, high) if low <= high < math.inf else None'),
+             'wins for ever'),
+            ('one number', dict(end='low if low <= high else None'), 'len|expected'),
+            ('the sign', dict(source='v - w'), 'expected'))] + [
+        ('by trying', 'found = [a / 100 for a in range(2001) if a / 100 * c[i][0] + c[i][1] >= '
+         'max(a / 100 * t + v for t, v in c) - 1e-9]\n'
+         'return (found[0], found[-1]) if found else None', 'wins for ever')]),
     ('09', 'check_expected_best'): ('values, k', [
         ('put back', 's = sorted(values); n = len(s); return sum(v * ((i + 1)**k - i**k) '
          'for i, v in enumerate(s)) / n**k', 'put back'),

@@ -36,7 +36,7 @@ def answer(world: dict, name: str, source: str):
     exec(source, there)
     there[f'check_{name}'](there[name])
 
-@pytest.mark.parametrize('name', ['ends', 'train_flow', 'hidden_loss', 'follow', 'walk'])
+@pytest.mark.parametrize('name', ['ends', 'train_clean', 'hidden_loss', 'remove_start', 'walk'])
 def test_the_painters_solutions_are_right(painter, name):
     answer(painter, name, solutions('06_train_a_painter.ipynb')[name])
 
@@ -48,32 +48,41 @@ def test_an_exercise_that_is_not_done_says_so(name, request):
             answer(there, function, student_source(source))
 
 LOOP = '''
-def train_flow(network, optimizer, x, steps, generator):
+def train_clean(network, optimizer, x, steps, generator):
     losses = []
     for _ in range(steps):
-        t = torch.rand(len(x), generator=generator)
+        t = torch.rand(len(x), generator=generator) * .9 + .1
         noise = torch.randn(x.shape, generator=generator)
-        loss = F.mse_loss(network((1 - t[:, None]) * x + t[:, None] * noise, t), noise - x)
+        z = (1 - t[:, None]) * x + t[:, None] * noise
+        loss = ((network(z, t) - x).square() / t[:, None]**2).mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         losses.append(loss.item())
     return losses
 '''
-FOLLOW = '''
+START = '''
 @torch.no_grad()
-def follow(average, network, decay):
-    for a, w in zip(average.parameters(), network.parameters()):
-        a.mul_(decay).add_(w, alpha=1 - decay)
+def remove_start(average, start, decay, steps):
+    share = decay**steps
+    for a, s in zip(average.parameters(), start.parameters()):
+        a.copy_((a - share * s) / (1 - share))
 '''
 WALK = '''
 def walk(velocity, noise, steps):
     z, t = noise, 1.
-    for i in range(steps): z, t = z - velocity(z, t) / steps, 1 - (i + 1) / steps
+    for i in range(steps):
+        v, then = velocity(z, t), 1 - (i + 1) / steps
+        trial = z - v / steps
+        if i + 1 < steps: trial = z - (v + velocity(trial, then)) / 2 / steps
+        z, t = trial, then
     return z
 '''
 HIDDEN = '''
-def hidden_loss(logits, tokens, hidden):
-    each = F.cross_entropy(logits, tokens, reduction='none')
-    return (each * hidden).sum() / hidden.sum().clamp(min=1)
+def hidden_loss(logits, tokens, hidden, share):
+    total = 0
+    for l, t, h, s in zip(logits, tokens, hidden, share):
+        each = F.cross_entropy(l[None], t[None], reduction='none')[0]
+        total = total + each[h].sum() / s / h.numel()
+    return total / len(share)
 '''
 ENDS = '''
 def ends(z, v, t):
@@ -82,8 +91,8 @@ def ends(z, v, t):
     return x, x + v
 '''
 
-@pytest.mark.parametrize('name, source', [('train_flow', LOOP), ('follow', FOLLOW), ('walk', WALK),
-                                          ('hidden_loss', HIDDEN), ('ends', ENDS)])
+@pytest.mark.parametrize('name, source', [('train_clean', LOOP), ('remove_start', START),
+                                          ('walk', WALK), ('hidden_loss', HIDDEN), ('ends', ENDS)])
 def test_another_right_answer_is_right(painter, name, source): answer(painter, name, source)
 
 WRONG = [       # exercise, a right answer, what is changed, what the sentence says
@@ -95,55 +104,83 @@ WRONG = [       # exercise, a right answer, what is changed, what the sentence s
     ('ends', ENDS, ('return x, x + v', 'return x'), 'expected the code and the noise'),
     ('ends', ENDS, ('    t = t.view(-1, 1, 1, 1)\n',
                     '    t.mul_(2); t = t.view(-1, 1, 1, 1)\n'), 't was changed'),
-    ('train_flow', LOOP, ('noise - x)', 'x - noise)'), 'target is noise - x'),
-    ('train_flow', LOOP, ('noise - x)', 'noise)'), 'target is noise - x'),
-    ('train_flow', LOOP, ('noise - x)', 'x)'), 'target is noise - x'),
-    ('train_flow', LOOP, ('optimizer.zero_grad(); ', ''), 'old gradients'),
-    ('train_flow', LOOP, (' optimizer.step()', ''), 'have not moved'),
-    ('train_flow', LOOP, ('loss.item()', 'loss'), 'floats'),
-    ('train_flow', LOOP, ('    return losses', ''), 'return a loss'),
-    ('train_flow', LOOP, ('range(steps)', 'range(steps - 1)'), 'asked 5 times'),
-    ('train_flow', LOOP, ('torch.rand(len(x), generator=generator)',
-                          'torch.rand(1, generator=generator).expand(len(x))'), 'same time'),
-    ('train_flow', LOOP, ('torch.rand(len(x)', 'torch.randn(len(x)'), 'times reach from'),
-    ('train_flow', LOOP, ('torch.randn(x.shape', 'torch.rand(x.shape'), 'deviation'),
-    ('train_flow', LOOP, ('(1 - t[:, None]) * x + t[:, None] * noise',
-                          't[:, None] * x + (1 - t[:, None]) * noise'), 'does not hold'),
-    ('train_flow', LOOP, ('(1 - t[:, None]) * x + t[:, None] * noise',
-                          '(1 - t[:, None]).sqrt() * x + t[:, None].sqrt() * noise'),
+    ('train_clean', LOOP, ('(network(z, t) - x).square() / t[:, None]**2',
+                           '(network(z, t) - x).square()'), 'loss of the clean code'),
+    ('train_clean', LOOP, ('(network(z, t) - x).square() / t[:, None]**2',
+                           '(network(z, t) - noise + x).square()'), 'turn it into a velocity'),
+    ('train_clean', LOOP, ('(network(z, t) - x).square() / t[:, None]**2',
+                           '((network(z, t) - z) / t[:, None] - noise + x).square()'),
+     'sign is wrong'),
+    ('train_clean', LOOP, ('(network(z, t) - x).square() / t[:, None]**2',
+                           '(z - network(z, t) - noise + x).square()'), 'divide by t'),
+    ('train_clean', LOOP, ('(network(z, t) - x).square() / t[:, None]**2',
+                           '((z - network(z, t)) / t[:, None] - x + noise).square()'),
+     'sign is wrong'),
+    ('train_clean', LOOP, ('t[:, None]**2', 't[:, None]'), 'first loss'),
+    ('train_clean', LOOP, ('* .9 + .1', ''), 'times reach from'),
+    ('train_clean', LOOP, (' * .9 + .1', '.clamp(min=.1)'), 'mean of .55'),
+    ('train_clean', LOOP, ('optimizer.zero_grad(); ', ''), 'old gradients'),
+    ('train_clean', LOOP, (' optimizer.step()', ''), 'have not moved'),
+    ('train_clean', LOOP, ('loss.item()', 'loss'), 'floats'),
+    ('train_clean', LOOP, ('    return losses', ''), 'return a loss'),
+    ('train_clean', LOOP, ('range(steps)', 'range(steps - 1)'), 'asked 5 times'),
+    ('train_clean', LOOP, ('torch.rand(len(x), generator=generator)',
+                           'torch.rand(1, generator=generator).expand(len(x))'), 'same time'),
+    ('train_clean', LOOP, ('torch.rand(len(x)', 'torch.randn(len(x)'), 'times reach from'),
+    ('train_clean', LOOP, ('torch.randn(x.shape', 'torch.rand(x.shape'), 'deviation'),
+    ('train_clean', LOOP, ('(1 - t[:, None]) * x + t[:, None] * noise',
+                           't[:, None] * x + (1 - t[:, None]) * noise'), 'does not hold'),
+    ('train_clean', LOOP, ('(1 - t[:, None]) * x + t[:, None] * noise',
+                           '(1 - t[:, None]).sqrt() * x + t[:, None].sqrt() * noise'),
      'does not hold'),
-    ('train_flow', LOOP, ('generator=generator', 'generator=torch.Generator().manual_seed(0)'),
+    ('train_clean', LOOP, ('generator=generator', 'generator=torch.Generator().manual_seed(0)'),
      'same times'),
-    ('train_flow', LOOP, ('noise, t)', 'noise, t[:, None])'), 'a time per row'),
-    ('hidden_loss', HIDDEN, ('each * hidden', 'each * ~hidden'), 'expected'),
-    ('hidden_loss', HIDDEN, ('(each * hidden).sum() / hidden.sum().clamp(min=1)', 'each.mean()'),
-     'all cells'),
-    ('hidden_loss', HIDDEN, ('(each * hidden).sum() / hidden.sum().clamp(min=1)',
-                             'each[~hidden].mean()'), 'known cells were graded'),
-    ('hidden_loss', HIDDEN, (' / hidden.sum().clamp(min=1)', ''), 'the sum'),
-    ('hidden_loss', HIDDEN, ('(each * hidden).sum() / hidden.sum().clamp(min=1)',
-                             '(each * hidden).mean()'), 'count as zero'),
-    ('hidden_loss', HIDDEN, ('(each * hidden).sum() / hidden.sum().clamp(min=1)',
-                             '((each * hidden).sum((1, 2)) / hidden.sum((1, 2))).mean()'),
-     'mean of two means'),
-    ('hidden_loss', HIDDEN, ('.clamp(min=1)', ''), 'nothing hidden'),
-    ('hidden_loss', HIDDEN, ('F.cross_entropy(logits, tokens,',
-                             'F.cross_entropy(logits.softmax(1), tokens,'), 'axis 1'),
-    ('follow', FOLLOW, ('a.mul_(decay).add_(w, alpha=1 - decay)',
-                        'a.mul_(1 - decay).add_(w, alpha=decay)'), 'share that stays'),
-    ('follow', FOLLOW, ('a.mul_(decay)', 'w.mul_(decay)'), 'network itself'),
-    ('follow', FOLLOW, ('a.mul_(decay).add_(w, alpha=1 - decay)',
-                        'a = decay * a + (1 - decay) * w'), 'in place'),
-    ('follow', FOLLOW, ('@torch.no_grad()\n', ''), 'no_grad'),
-    ('follow', FOLLOW, ('zip(average.parameters(), network.parameters())',
-                        '[(average.weight, network.weight)]'), 'bias'),
-    ('follow', FOLLOW, ('alpha=1 - decay', 'alpha=1'), '1.2'),
-    ('walk', WALK, ('z - velocity', 'z + velocity'), 'leads to the noise'),
+    ('train_clean', LOOP, ('network(z, t)', 'network(z, t[:, None])'), 'a time per row'),
+    ('hidden_loss', HIDDEN, ('each[h].sum()', 'each[~h].sum()'), 'known cells were graded'),
+    ('hidden_loss', HIDDEN, ('each[h].sum()', 'each.sum()'), 'all cells'),
+    ('hidden_loss', HIDDEN, (' / s /', ' /'), 'share was forgotten'),
+    ('hidden_loss', HIDDEN, (' / s /', ' * s /'), 'do not multiply'),
+    ('hidden_loss', HIDDEN, (' / s / h.numel()', ' / h.sum()'), 'that was expected'),
+    ('hidden_loss', HIDDEN, (' / s /', ' / share.mean() /'), 'its own share'),
+    ('hidden_loss', HIDDEN, (' / h.numel()', ''), '16 cells'),
+    ('hidden_loss', HIDDEN, ('    return total / len(share)', '    return total'), 'not the sum'),
+    ('hidden_loss', HIDDEN, ('each[h].sum() / s / h.numel()', 'each[h].mean() / s'),
+     'by the hidden cells and by'),
+    ('hidden_loss', HIDDEN, ('each[h].sum() / s / h.numel()',
+                             '(each[h].mean() * h.float().mean()) / s'), 'got nan'),
+    ('hidden_loss', HIDDEN, ('    return total / len(share)',
+                             '    return total / hidden.any(2).any(1).sum()'), 'counts in the mean'),
+    ('hidden_loss', HIDDEN, ('F.cross_entropy(l[None],', 'F.cross_entropy(l[None].softmax(1),'),
+     'axis 1'),
+    ('hidden_loss', HIDDEN, ('total / len(share)', 'float(total / len(share))'),
+     'one number, as a tensor'),
+    ('remove_start', START, (' / (1 - share)', ''), '7/8 only'),
+    ('remove_start', START, (' / (1 - share)', ' / share'), 'by what is left'),
+    ('remove_start', START, ('(a - share * s)', 'a'), 'not taken away'),
+    ('remove_start', START, ('decay**steps', '1 - (1 - decay)'), 'share is 1/8'),
+    ('remove_start', START, ('decay**steps', 'decay**(steps - 1)'), 'one step less'),
+    ('remove_start', START, ('decay**steps', 'decay**(steps + 1)'), 'one step more'),
+    ('remove_start', START, ('a - share * s', 'a + share * s'), '1/8 of the start'),
+    ('remove_start', START, ('a.copy_((a - share * s) / (1 - share))',
+                             'a = (a - share * s) / (1 - share)'), 'in place'),
+    ('remove_start', START, ('share * s)', 's.mul_(share))'), 'start itself'),
+    ('remove_start', START, ('@torch.no_grad()\n', ''), 'no_grad'),
+    ('remove_start', START, ('zip(average.parameters(), start.parameters())',
+                             '[(average.weight, start.weight)]'), 'bias'),
+    ('walk', WALK, ('(v + velocity(trial, then)) / 2', 'v'), '7 times|1 times|ask'),
+    ('walk', WALK, ('if i + 1 < steps:', 'if True:'), 't = 0'),
     ('walk', WALK, ('z, t = noise, 1.', 'z, t = noise, 0.'), 't = 0'),
-    ('walk', WALK, ('1 - (i + 1) / steps', '1 - (i + .5) / steps'), 'times it was at'),
+    ('walk', WALK, ('velocity(trial, then)', 'velocity(trial, (t + then) / 2)'), 'at the times'),
+    ('walk', WALK, ('velocity(trial, then)', 'velocity(trial, t)'), 'at the times'),
     ('walk', WALK, ('range(steps)', 'range(steps - 1)'), 'asked for 0 times'),
-    ('walk', WALK, ('z - velocity(z, t) / steps', 'z - velocity(z, t)'), 'one part in steps'),
-    ('walk', WALK, ('z - velocity(z, t) / steps', 'z - velocity(noise, t) / steps'), 'away from'),
+    ('walk', WALK, ('z - v / steps', 'z + v / steps'), 'leads to the noise'),
+    ('walk', WALK, ('trial = z - (v +', 'trial = trial - (v +'), 'from its beginning'),
+    ('walk', WALK, ('trial = z - (v + velocity(trial, then)) / 2 / steps',
+                    'trial = z - (v + velocity(trial, then)) / steps'), 'mean of both'),
+    ('walk', WALK, ('(v + velocity(trial, then)) / 2', 'velocity(trial, then)'), 'mean of both'),
+    ('walk', WALK, ('(v + velocity(trial, then)) / 2', '(v, velocity(trial, then))[0]'),
+     'mean of both'),
+    ('walk', WALK, ('velocity(trial, then)', 'velocity(z, then)'), 'where the first leads'),
     ('walk', WALK, ('    return z', '    return noise'), 'away from'),
 ]
 
@@ -164,26 +201,33 @@ def lowest(batch, temperature):
     return -math.log(right / (right + (batch - 1) * wrong))
 '''
 CONTRASTIVE = '''
-def contrastive(pictures, texts, temperature):
+def contrastive(pictures, texts, temperature, same):
     u = pictures / pictures.norm(dim=1, keepdim=True)
     w = texts / texts.norm(dim=1, keepdim=True)
-    s = u @ w.T / temperature
-    rows, columns = s.log_softmax(1).diag(), s.log_softmax(0).diag()
+    e = (u @ w.T / temperature).exp()
+    keep = (same[:, None] != same[None]) | torch.eye(len(same), dtype=torch.bool)
+    rows, columns = ((e.diag() / (e * keep).sum(a)).log() for a in (1, 0))
     return -(rows + columns).mean() / 2
 '''
 TARGETS = '''
-def targets(similarity, centre, temperature, momentum):
+def targets(similarity, temperature, rounds):
     with torch.no_grad():
-        p = ((similarity - centre) / temperature).softmax(1)
-        return p, centre * momentum + similarity.mean(0) * (1 - momentum)
+        q = similarity / temperature
+        for _ in range(rounds):
+            q = q.log_softmax(0)
+            q = q.log_softmax(1)
+        return q.exp()
 '''
-INFORMATION = '''
-def information(p):
-    mean = p.mean(0)
-    log = lambda v: v.clamp(min=1e-20).log()
-    return ((p * log(p)).sum(1).mean() - (mean * log(mean)).sum()).item()
+ABOUT = '''
+def about(p, label):
+    def entropy(p): return -(p * p.clamp(min=1e-20).log()).sum()
+    total = entropy(p.mean(0))
+    for c in set(label.tolist()):
+        group = p[label == c]
+        total = total - len(group) / len(p) * entropy(group.mean(0))
+    return total
 '''
-GUIDES = dict(lowest=LOWEST, contrastive=CONTRASTIVE, targets=TARGETS, information=INFORMATION)
+GUIDES = dict(lowest=LOWEST, contrastive=CONTRASTIVE, targets=TARGETS, about=ABOUT)
 
 @pytest.mark.parametrize('name', GUIDES)
 def test_the_guides_solutions_are_right(guide, name):
@@ -200,6 +244,14 @@ WRONG_GUIDES = [        # exercise, what is changed in a right answer, what the 
     ('contrastive', (' / pictures.norm(dim=1, keepdim=True)', ''), 'length'),
     ('contrastive', (' / texts.norm(dim=1, keepdim=True)', ''), 'length'),
     ('contrastive', ('texts.norm(dim=1, keepdim=True)', 'texts.norm()'), 'length'),
+    ('contrastive', ('(e * keep)', 'e'), 'still count as wrong'),
+    ('contrastive', ('(e * keep)', 'e.where(keep, torch.ones(()))'), 'logit of 0'),
+    ('contrastive', (' | torch.eye(len(same), dtype=torch.bool)', ''), 'expected 0|stays|text i'),
+    ('contrastive', ('e.diag() / (e * keep).sum(a)', '(e * ((same[:, None] == same))).sum(a) / '
+                     'e.sum(a)'), 'not added to the right'),
+    ('contrastive', ('((e.diag() / (e * keep).sum(a)).log() for a in (1, 0))',
+                     '(((e / e.sum(a, keepdim=True)).log() * (same[:, None] == same)).sum(a) / '
+                     '(same[:, None] == same).sum(a) for a in (1, 0))'), 'not counted as right'),
     ('contrastive', ('-(rows + columns).mean() / 2', '-rows.mean()'), 'only pictures'),
     ('contrastive', ('-(rows + columns).mean() / 2', '-columns.mean()'), 'only texts'),
     ('contrastive', ('.mean() / 2', '.mean()'), 'both directions, not'),
@@ -211,28 +263,35 @@ WRONG_GUIDES = [        # exercise, what is changed in a right answer, what the 
      'no gradient'),
     ('contrastive', ('-(rows + columns).mean()', '-(rows + columns)'), 'one number'),
     ('contrastive', ('.mean() / 2', '.mean().item() / 2'), 'one number'),
+    ('contrastive', ('(same[:, None] != same[None]) |', '(same[:, None] != 4) & '
+                     '(same[None] != 4) |'), 'text i'),
     ('targets', ('with torch.no_grad()', 'if True'), 'no gradient'),
-    ('targets', ('softmax(1)', 'softmax(0)'), 'add up to 1'),
-    ('targets', ('similarity - centre', 'similarity + centre'), 'not added'),
-    ('targets', ('(similarity - centre)', 'similarity'), 'forgotten'),
+    ('targets', ('            q = q.log_softmax(0)\n', ''), 'this is the softmax'),
+    ('targets', ('            q = q.log_softmax(0)\n            q = q.log_softmax(1)\n',
+                 '            q = q.log_softmax(1)\n            q = q.log_softmax(0)\n'),
+     'pictures come last'),
+    ('targets', ('            q = q.log_softmax(1)\n', ''), 'pictures come last'),
     ('targets', ('/ temperature', '* temperature'), 'divide by the temperature'),
-    ('targets', ('((similarity - centre) / temperature)', '(similarity / temperature - centre)'),
-     'before the division'),
-    ('targets', ('p = ((similarity - centre)', 'p = ((similarity - centre * momentum - '
-                 'similarity.mean(0) * (1 - momentum))'), 'old centre'),
-    ('targets', ('centre * momentum + similarity.mean(0) * (1 - momentum)',
-                 'centre * (1 - momentum) + similarity.mean(0) * momentum'), 'share of the old'),
-    ('targets', ('similarity.mean(0)', 'similarity.mean(1, keepdim=True)'), 'a number per prototype'),
-    ('targets', ('similarity.mean(0)', 'p.mean(0)'), 'new centre: expected'),
-    ('targets', ('centre * momentum', 'centre.mul_(momentum)'), 'old centre was changed'),
-    ('information', ('v.clamp(min=1e-20).log()', 'v.log()'), 'not a number'),
-    ('information', ('.log()', '.log2()'), 'natural logarithm'),
-    ('information', ('((p * log(p)).sum(1).mean() - (mean * log(mean)).sum())',
-                     '((mean * log(mean)).sum() - (p * log(p)).sum(1).mean())'), 'other way round'),
-    ('information', ('(p * log(p)).sum(1).mean() - ', '-'), 'mean answer'),
-    ('information', (' - (mean * log(mean)).sum()', ' * -1'), 'mean answer|other way round'),
-    ('information', ('p.mean(0)', 'p.mean(1)'), 'expected'),
-    ('information', ('.sum(1).mean()', '.mean()'), 'expected'),
+    ('targets', (' / temperature', ''), 'temperature was forgotten'),
+    ('targets', ('similarity / temperature', '(similarity / temperature).log()'),
+     'exponential was forgotten'),
+    ('targets', ('range(rounds)', 'range(1)'), 'one round, not three'),
+    ('targets', ('range(rounds)', 'range(rounds - 1)'), 'one round less'),
+    ('targets', ('range(rounds)', 'range(rounds + 1)'), 'one round more'),
+    ('targets', ('range(rounds)', 'range(3)'), 'a quarter of the six'),
+    ('targets', ('q = similarity / temperature', 'q = similarity.div_(temperature)'),
+     'were changed'),
+    ('targets', ('q.exp()', 'q.exp().mean(0)'), r'answers \(n p\)'),
+    ('about', ('p.clamp(min=1e-20).log()', 'p.log()'), 'not a number'),
+    ('about', ('.log()', '.log2()'), 'natural logarithm'),
+    ('about', ('return total', 'return -total'), 'other way round'),
+    ('about', ('total - len', 'total + len'), 'mean answer of each label'),
+    ('about', ('entropy(group.mean(0))', 'entropy(group) / len(group)'),
+     'mean answer of each label'),
+    ('about', ('len(group) / len(p)', '1 / len(label.unique())'), 'number of pictures'),
+    ('about', ('len(group) / len(p) * ', ''), 'expected'),
+    ('about', ('entropy(p.mean(0))', 'entropy(p) / len(p)'), 'expected'),
+    ('about', ('group.mean(0)', 'group.sum(0)'), 'expected'),
 ]
 
 @pytest.mark.parametrize('name, change, says', WRONG_GUIDES)
@@ -240,3 +299,50 @@ def test_a_wrong_guide_is_refused_with_a_sentence(guide, name, change, says):
     assert change[0] in GUIDES[name]
     with pytest.raises(AssertionError, match=says):
         answer(guide, name, GUIDES[name].replace(*change))
+
+# what the texts of these exercises say is true
+
+def test_the_weighted_loss_is_on_average_minus_the_logarithm_of_the_probability(painter):
+    "With right answers the bound of masked diffusion is reached: two cells of two codes."
+    import torch
+    solution = dict(painter)
+    exec(solutions('06_train_a_painter.ipynb')['hidden_loss'].replace(
+        'check_hidden_loss(hidden_loss)', ''), solution)
+    joint = torch.tensor([[.4, .1], [.2, .3]]).double()         # code of the first, of the second
+    shares = (torch.arange(2000, dtype=torch.double) + .5) / 2000
+    for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        tokens, mean = torch.tensor([[[a, b]]]), 0.
+        for pattern in ((True, False), (False, True), (True, True)):
+            hidden = torch.tensor([[pattern]])
+            first = joint.sum(1) if pattern[1] else joint[:, b] / joint[:, b].sum()
+            second = joint.sum(0) if pattern[0] else joint[a] / joint[a].sum()
+            logits = torch.stack([first, second], 1).log()[None, :, None]       # (1 2 1 2)
+            chance = shares**sum(pattern) * (1 - shares)**(2 - sum(pattern))
+            loss = solution['hidden_loss'](logits, tokens, hidden, torch.ones(1).double())
+            mean = mean + (chance / shares * loss).mean().item()
+        assert mean == pytest.approx(-joint[a, b].log().item() / 2, abs=1e-4)
+
+def test_without_its_start_an_average_is_that_of_the_trained_networks(painter):
+    import torch
+    solution = dict(painter)
+    exec(solutions('06_train_a_painter.ipynb')['remove_start'].replace(
+        'check_remove_start(remove_start)', ''), solution)
+    torch.manual_seed(0)
+    start, *trained = [torch.nn.Linear(2, 3) for _ in range(6)]
+    average = torch.nn.Linear(2, 3); average.load_state_dict(start.state_dict())
+    with torch.no_grad():
+        for network in trained:
+            for a, w in zip(average.parameters(), network.parameters()): a.lerp_(w, 1 - .8)
+    solution['remove_start'](average, start, .8, 5)
+    shares = torch.tensor([.8**i for i in (4, 3, 2, 1, 0)])
+    right = sum(s * n.weight for s, n in zip(shares / shares.sum(), trained))
+    assert torch.allclose(average.weight, right, atol=1e-5)
+
+def test_the_answers_of_the_exercise_are_those_of_the_pocket_vit(guide):
+    import torch
+    from regionedit.pocket.dino import sinkhorn
+    solution = dict(guide)
+    exec(solutions('07_train_a_guide.ipynb')['targets'].replace('check_targets(targets)', ''),
+         solution)
+    s = torch.rand(9, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(solution['targets'](s, .1, 3), sinkhorn(s, .1, 3), atol=1e-5)
