@@ -205,9 +205,9 @@ def test_models_that_are_missing_or_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(site_check, 'npm_answers', lambda: False)
     assert site_check.own_words(tmp_path) == []
     folder = tmp_path/'try'/'models'
-    written(folder/'models.json', json.dumps(dict(files={'a.gz': 3, 'b.gz': 2})))
-    for name in ('a.gz', 'b.gz'): written(folder/name, '123')
-    assert [f.split()[1] for f in site_check.own_words(tmp_path)] == ['b.gz']
+    written(folder/'models.json', json.dumps(dict(files={'a.gz': 3, 'b.gz': 2}, engines=dict(wasm={'c.mjs': 3}, webgpu={'d.mjs': 3}))))
+    for name in ('a.gz', 'b.gz', 'c.mjs'): written(folder/name, '123')
+    assert [f.split()[1] for f in site_check.own_words(tmp_path)] == ['b.gz', 'd.mjs']
 
 # ---- solutions
 

@@ -238,14 +238,14 @@ def npm_answers() -> bool:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300).returncode
 
 def own_words(docs: Path) -> list:
-    'The models of "Your own words" are there, whole; without npm nobody can make them.'
+    'The models of "Your own words" and both engines are there; without npm nobody makes them.'
     listed = docs/'try'/'models'/'models.json'
     if not listed.exists():
         return (['try_it.html: no models for "Your own words"; run python tools/web_models.py']
                 if npm_answers() else [])
-    sizes = json.loads(read(listed))['files']
+    menu = json.loads(read(listed))
     return [f'try_it.html: {n} is missing or cut; run python tools/web_models.py'
-            for n, size in sizes.items()
+            for part in (menu['files'], *menu['engines'].values()) for n, size in part.items()
             if not (listed.with_name(n)).exists() or listed.with_name(n).stat().st_size != size]
 
 # ---- solutions

@@ -1,7 +1,8 @@
 """Make the models of the part "Your own words" of the page "Try it": python tools/web_models.py
 
 The bundled models as ONNX in nbs/try/models, with onnxruntime-web beside them, so that the page
-edits in the reader's browser and asks no other host. Whatever is arithmetic on tensors is exported
+edits in the reader's browser and asks no other host: one engine runs by WASM alone, the larger one
+by WebGPU and WASM, and a page fetches one of the two. Whatever is arithmetic on tensors is exported
 from the library's own functions; the scripts in nbs/try do the rest (resizing, words, pasting).
 A weight that is one of at most 256 values is stored in 8 bits, one that 16 bits hold in 16: both
 are exactly the number that Python uses. The files are made and not stored, and kept while weights
@@ -20,7 +21,9 @@ from site_check import npm_answers              # noqa: E402
 from try_it import SCENES, scene, weights      # noqa: E402
 OUT, MANIFEST = ROOT/'nbs'/'try'/'models', 'models.json'
 RUNTIME = 'onnxruntime-web@1.30.0'      # from npm
-ENGINE = ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
+ENGINES = {kind: (f'ort.{kind}.min.mjs', f'ort-wasm-simd-threaded{build}.mjs',
+                  f'ort-wasm-simd-threaded{build}.wasm')     # its script, what that calls, the code
+           for kind, build in (('wasm', ''), ('webgpu', '.asyncify'))}
 SIDE, SEEDS = 128, 4                    # of the pictures, pixels; whose noise is written
 FEW = torch.export.Dim('n', min=1, max=64)
 
@@ -194,9 +197,12 @@ def small(model):
     del model.graph.initializer[:], model.graph.node[:], model.graph.value_info[:]
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
-    for node in model.graph.node:       # what the exporter notes for people
-        del node.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]          # what the exporter notes for people
         node.doc_string = ''
+        for to in node.attribute:           # ranks of quantiles; WebGPU's engine lacks doubles
+            if node.op_type == 'Cast' and to.i == onnx.TensorProto.DOUBLE:
+                to.i = onnx.TensorProto.FLOAT
     onnx.checker.check_model(model)
     return model
 
@@ -265,21 +271,21 @@ def settings(models) -> dict:
                 window=models.editor.size, context=CONTEXT, step=STEP, seeds=SEEDS,
                 schedule=schedule(models))
 
-def runtime(out: Path):
-    "The engine, from npm."
+def runtime(out: Path) -> dict:
+    "The engines, from npm; name to its files and their bytes, the script first and the code last."
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(['npm', 'pack', '--silent', RUNTIME], cwd=folder, check=True,
                        stdout=subprocess.DEVNULL, timeout=600)
         archive, = Path(folder).glob('*.tgz')
         with tarfile.open(archive) as packed:
-            for name in ENGINE:
-                write(out, name, packed.extractfile(f'package/dist/{name}').read())
+            return {kind: dict(write(out, name, packed.extractfile(f'package/dist/{name}').read())
+                               for name in names) for kind, names in ENGINES.items()}
 
-def write(out: Path, name: str, content: bytes):
-    "A file; what is no script is packed, since few hosts do it on the way."
+def write(out: Path, name: str, content: bytes) -> tuple[str, int]:
+    "A file, its name and bytes; what is no script is packed, since few hosts do it on the way."
     if not name.endswith('.mjs'):
         name, content = f'{name}.gz', gzip.compress(content, 9, mtime=0)
-    (out/name).write_bytes(content)
+    return name, (out/name).write_bytes(content)
 
 def key() -> str:
     "A digest of all that decides the files."
@@ -299,22 +305,22 @@ def make_all(out: Path, fresh: bool = False):
         return print(f'{out} is as it should be')
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    runtime(out)
+    engines = runtime(out)
     models = RegionEditor.from_pretrained('pocket', device='cpu', dtype='float32')
-    for make in GRAPHS:
-        write(out, f'{make.__name__}.onnx', exported(make, models).SerializeToString())
-    write(out, 'noise.f32', noise(models))
     said = json.dumps(words(models), ensure_ascii=False, separators=(',', ':'))
-    write(out, 'words.json', said.encode())
+    files = dict([*(write(out, f'{make.__name__}.onnx', exported(make, models).SerializeToString())
+                    for make in GRAPHS),
+                  write(out, 'noise.f32', noise(models)), write(out, 'words.json', said.encode())])
     scenes = []
     for n, (drawn, source, prompts) in enumerate(map(scene, range(SCENES))):
         drawn.image.save(out/f'{n:02}.png', optimize=True)
         scenes.append(dict(picture=f'{n:02}.png', source=source, prompt=prompts[0],
                            caption=drawn.caption))
-    sizes = {f.name: f.stat().st_size for f in sorted(out.iterdir()) if f.suffix != '.png'}
-    manifest.write_text(json.dumps(dict(key=now, files=sizes, scenes=scenes,
+    manifest.write_text(json.dumps(dict(key=now, files=files, engines=engines, scenes=scenes,
                                         settings=settings(models)), indent=1), encoding='utf8')
-    print(f'{sum(sizes.values()) / 1e6:.1f} MB in {out}, {time.perf_counter() - start:.0f} s')
+    fetched = ', '.join(f'{sum((files | parts).values()) / 1e6:.1f} MB by {kind}'
+                        for kind, parts in engines.items())
+    print(f'{out}: a page fetches {fetched}; {time.perf_counter() - start:.0f} s')
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

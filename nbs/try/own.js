@@ -1,8 +1,9 @@
 // "Your own words": a picture, what is there and what should be there; the edits are made by a worker in this page. Nothing is
 // fetched but the pictures until "edit" is pressed.
+import { engineFor } from './engine.js';
 
 const host = document.getElementById('own-words'), base = new URL('models/', import.meta.url);
-const MEGA = 1e6, MOST_LETTERS = 300;
+const MEGA = 1e6, MOST_LETTERS = 300, SAID = { wasm: 'WASM', webgpu: 'WebGPU' };
 
 function h(tag, props = {}, ...children) {
   const e = Object.assign(document.createElement(tag), props);
@@ -53,7 +54,8 @@ function marked(canvas, boxes, points = []) {
 const menu = await fetch(new URL('models.json', base)).then(a => a.ok ? a.json() : null).catch(() => null);
 if (!menu) host.textContent = 'The models of this part are not here. In a copy of the repository, python tools/web_models.py makes them.';
 else {
-  const { scenes, settings: { side, seeds }, files } = menu, weight = Object.values(files).reduce((a, b) => a + b, 0) / MEGA;
+  const { scenes, settings: { side, seeds }, files, engines } = menu, engine = await engineFor(navigator.gpu);
+  const weight = Object.values({ ...files, ...engines[engine] }).reduce((a, b) => a + b, 0) / MEGA;
   const at = { scene: 0, own: null };
   const source = h('input', { type: 'text', className: 'form-control', required: true, pattern: '.*\\S.*', maxLength: MOST_LETTERS, value: scenes[0].source });
   const prompt = h('input', { type: 'text', className: 'form-control', required: true, pattern: '.*\\S.*', maxLength: MOST_LETTERS, value: scenes[0].prompt });
@@ -61,7 +63,7 @@ else {
   const file = h('input', { type: 'file', className: 'form-control', accept: 'image/*' });
   const start = h('button', { type: 'submit', className: 'btn btn-primary' }, 'edit');
   const stop = h('button', { type: 'button', className: 'btn btn-secondary', disabled: true }, 'stop');
-  const status = h('p', { role: 'status' }, `Nothing is fetched yet. The models weigh ${weight.toFixed(0)} MB and come with the first edit.`);
+  const status = h('p', { role: 'status' }, `Nothing is fetched yet. The models and their engine (${SAID[engine]}) weigh ${weight.toFixed(0)} MB and come with the first edit.`);
   const bar = h('progress', { max: 1, value: 0, hidden: true, ariaLabel: 'how far it is' });
   const notes = h('div', { role: 'alert' }), found = h('figure', { className: 'own-found' }), list = h('ol', { className: 'own-edits', ariaLabel: 'edits, best first' });
 
@@ -114,7 +116,7 @@ else {
       say(`${edits.length} of ${wanted} edits are finished, the best so far in ${boxOf(edits[0].box)}.`);
       show();
     },
-    done: ({ done }) => end(`${edits.length} edits in ${done.toFixed(1)} s, the best in ${boxOf(edits[0].box)} with a score of ${edits[0].score.toFixed(3)}.`),
+    done: ({ done, by }) => end(`${edits.length} edits in ${done.toFixed(1)} s by ${SAID[by]}${by === engine ? '' : ', since WebGPU failed'}, the best in ${boxOf(edits[0].box)} with a score of ${edits[0].score.toFixed(3)}.`),
     stopped: () => end(`Stopped; ${edits.length} of ${wanted || 'the'} edits were made.`),
     failed: ({ failed }) => end(`This could not be done here (${failed}).`),
   };
@@ -131,7 +133,7 @@ else {
         worker.onmessage = ({ data }) => heard[Object.keys(data).find(k => k in heard)](data);
         worker.onerror = error => { worker.terminate(); worker = null; end(`This could not be done here (${error.message || 'the script of the models cannot be read'}).`); };
       }
-      worker.postMessage({ edit: { image, source: source.value.trim(), prompt: prompt.value.trim(), seed: Number(seed.value) } });
+      worker.postMessage({ edit: { image, source: source.value.trim(), prompt: prompt.value.trim(), seed: Number(seed.value) }, engine });
     } catch (error) { end(`This could not be done here (${error.message}).`); }
   });
   stop.addEventListener('click', () => { worker?.postMessage({ stop: true }); say('Stopping.'); });

@@ -1,12 +1,15 @@
 // The amortised edit without a server, in a worker: the models are fetched when the first edit is asked for. Messages in:
-// { edit: { image, source, prompt, seed } } or { stop: true }; out: { fetched }, { notes }, { found }, { edit }, { done }, { failed }.
-import * as ort from './models/ort.wasm.min.mjs';
+// { edit: { image, source, prompt, seed }, engine } or { stop: true }; out: { fetched }, { notes }, { found }, { edit },
+// { done, by }, { failed }.
 import { bySize, fitBoxes, spreadAnchors, worthEditing } from './boxes.js';
+import { openGraph } from './engine.js';
 import { crop, fromPlanes, maskOf, paste, planes, resize, windowAndMask, withoutSeam } from './pixels.js';
 import { openKnown, openTokenizer, straight } from './words.js';
 
 const base = new URL('models/', import.meta.url), GRAPHS = ['eyes', 'edges', 'seen', 'said', 'guide', 'reads', 'hole', 'step', 'paints', 'judge'];
-const ENGINE = 'ort-wasm-simd-threaded.wasm', AT_ONCE = 8;        // pictures that CLIP looks at together
+const HEAVY = ['seen', 'hole', 'step', 'paints'];       // nearly all of the time goes there
+const AT_ONCE = 8;        // pictures that CLIP looks at together
+let ort = null;           // onnxruntime-web, once it is fetched
 
 // A file, unpacked, while `heard` is told of every piece that arrives.
 async function get(name, heard) {
@@ -19,19 +22,21 @@ async function get(name, heard) {
   return packed ? new Response(file.stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer() : file.arrayBuffer();
 }
 
-async function load(tell) {
-  const { files, settings } = await (await fetch(new URL('models.json', base))).json();
-  const names = [ENGINE, ...GRAPHS.map(n => `${n}.onnx`), 'noise.f32', 'words.json'].map(n => `${n}.gz`);
-  const total = names.reduce((sum, n) => sum + files[n], 0);
+async function load(engine, tell) {
+  const { files, engines, settings } = await (await fetch(new URL('models.json', base))).json();
+  const [script, , binary] = Object.keys(engines[engine]), sizes = { ...files, ...engines[engine] };
+  const names = [binary, ...[...GRAPHS.map(n => `${n}.onnx`), 'noise.f32', 'words.json'].map(n => `${n}.gz`)];
+  const total = names.reduce((sum, n) => sum + sizes[n], 0);
   let loaded = 0;
   const heard = count => tell({ fetched: loaded += count, total });
-  const [engine, ...rest] = await Promise.all(names.map(n => get(n, heard)));
-  ort.env.wasm.numThreads = 1;          // more would need headers that a plain host does not send
-  ort.env.wasm.wasmBinary = engine;
-  const sessions = {};
-  for (const [i, name] of GRAPHS.entries()) sessions[name] = await ort.InferenceSession.create(rest[i], { executionProviders: ['wasm'] });
+  const [wasmBinary, ...rest] = await Promise.all(names.map(n => get(n, heard)));
+  ort = await import(new URL(script, base));
+  Object.assign(ort.env.wasm, { wasmBinary, numThreads: 1 });         // more would need headers that a plain host does not send
+  const device = { by: engine }, sessions = {};
+  for (const [i, name] of GRAPHS.entries()) sessions[name] = await openGraph(
+    by => ort.InferenceSession.create(rest[i], { executionProviders: [by] }), HEAVY.includes(name) ? device : { by: 'wasm' });
   const words = JSON.parse(new TextDecoder().decode(rest.at(-1)));
-  return { settings, sessions, noise: new Float32Array(rest.at(-2)), tokens: openTokenizer(words), known: openKnown(words.known), lengths: words.lengths };
+  return { settings, sessions, device, noise: new Float32Array(rest.at(-2)), tokens: openTokenizer(words), known: openKnown(words.known), lengths: words.lengths };
 }
 
 const float = (data, ...dims) => new ort.Tensor('float32', data, dims);
@@ -141,11 +146,11 @@ self.onmessage = async ({ data }) => {
   if (data.stop) { stopped = true; return; }
   stopped = false;
   try {
-    models ??= await load(self.postMessage.bind(self));
+    models ??= await load(data.engine, self.postMessage.bind(self));
     const start = performance.now();
     alive();
     await edit(models, data.edit, self.postMessage.bind(self), alive);
-    self.postMessage({ done: (performance.now() - start) / 1000 });
+    self.postMessage({ done: (performance.now() - start) / 1000, by: models.device.by });
   } catch (error) {
     self.postMessage(error instanceof Stopped ? { stopped: true } : { failed: error.message });
   }

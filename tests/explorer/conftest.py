@@ -18,6 +18,14 @@ def browser():
         chromium.close()
 
 @pytest.fixture(scope='module')
+def software_gpu(browser):
+    "A browser that offers WebGPU by SwiftShader, which comes with Chromium and computes on the processor."
+    flags = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+    chromium = browser.browser_type.launch(executable_path=shutil.which('chromium'), args=QUIET + flags)
+    yield chromium
+    chromium.close()
+
+@pytest.fixture(scope='module')
 def axe(tmp_path_factory):
     "The script of axe-core, from npm."
     if not shutil.which('npm'): pytest.skip('needs npm')
