@@ -1,6 +1,6 @@
 """\"Your own words\": the parts of the scripts against Python's values, and the whole edit in headless Chromium against
 Python's edit."""
-import difflib, json, random, re, shutil, subprocess, sys, tempfile
+import difflib, json, os, random, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 import numpy as np
@@ -313,11 +313,14 @@ def opened_by_webgpu(browser, url: str, first: str):
     assert '(WebGPU) weigh 50 MB' in tab.get_by_role('status').inner_text()
     return tab
 
+in_software = pytest.mark.skipif(not os.environ.get('WEBGPU'), reason='minutes of a graphics card in software; WEBGPU=1 asks for it')
+
 def only_webgpus_engine(tab) -> bool:
     names = {u.rsplit('/', 1)[1] for u in tab.asked}
     return 'ort-wasm-simd-threaded.asyncify.wasm.gz' in names and not names & {'ort.wasm.min.mjs', 'ort-wasm-simd-threaded.wasm.gz'}
 
 @as_pillow
+@in_software
 @pytest.mark.slow
 def test_the_edit_by_webgpu_is_pythons(software_gpu, site, in_python):
     "SwiftShader took eleven minutes for it on two busy cores, so that the first edit has to do; no real card was ever there."
@@ -331,7 +334,7 @@ def test_the_edit_by_webgpu_is_pythons(software_gpu, site, in_python):
 
 @as_pillow
 @pytest.mark.slow
-@pytest.mark.parametrize('fault', ['a worker without an adapter', 'a device that is lost'])
+@pytest.mark.parametrize('fault', [pytest.param('a worker without an adapter', marks=in_software), 'a device that is lost'])
 def test_wasm_goes_on_where_webgpu_fails(browser, software_gpu, site, in_python, fault):
     "Whatever fails, the reader gets every edit of the same request, and no second engine is fetched."
     lost = fault == 'a device that is lost'
