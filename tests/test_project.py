@@ -33,6 +33,7 @@ def test_help_loads_nothing_heavy():
                         'import main\ntry: assert main() in (None, 0)\nexcept SystemExit as e: '
                         'assert e.code in (None, 0)') == []
 
+@pytest.mark.slow
 def test_the_wheel_carries_the_package_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     data = {short(p) for folder in ('data', 'models') for p in (PACKAGE/'pocket'/folder).rglob('*')

@@ -543,6 +543,7 @@ def test_pages_get_the_names_that_links_expect(tmp_path, monkeypatch):
 
 # ---- front page and "Try it"
 
+@pytest.mark.slow
 def test_the_readme_is_the_front_page():
     front = json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf8'))
     assert site_check.read(ROOT/'README.md') == readme.readme(front), 'run python tools/readme.py'

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = {'nbdev', 'execnb', 'fastcore', 'ghapi', 'playwright', 'smalldocs', 'ruff'}
 REQUIREMENTS = ('requirements', 'cluster_requirements', 'lora_requirements', 'offload_requirements')
 PAGES = ('tests/test_notebooks.py', 'tests/test_stamp.py')     # they need nbdev
+ROOMS = [f'tests/{room}' for room in ('batch', 'bench', 'editors', 'method', 'models', 'pocket')]
 
 
 def lowest(requirements: str) -> list:      # of str, as pip takes them
@@ -45,6 +46,7 @@ def try_in(folder: Path):
     run(*uv, *wanted, *tools, 'wheel', 'setuptools')
     run(*uv, '--no-deps', '--editable', '.')
     run(python, '-m', 'pytest', '-q', *(f'--ignore={page}' for page in PAGES))
+    run(python, '-m', 'pytest', '-q', '-m', 'slow', *ROOMS)
     with tempfile.TemporaryDirectory() as empty:
         run(folder/'bin'/'regionedit', 'edit', '--demo', cwd=Path(empty))
         run(folder/'bin'/'regionedit', 'doctor', cwd=Path(empty))

@@ -10,6 +10,7 @@ from night import Night, counts
 from regionedit.batch import run
 from regionedit.batch.jobs import Job, read_jobs
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_as_one_process(tmp_path, capfd):
     night = Night(tmp_path, 12, broken=(4, 8))
     assert counts(night.run('alone')) == (10, 2, 0, 12)

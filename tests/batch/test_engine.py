@@ -41,6 +41,7 @@ def test_no_more_pieces_are_out_than_may_be(ahead):
     assert sorted(result for _, result, _ in as_ended(pool, abs, deque(range(200)), ahead)) == list(range(200))
     assert pool.most <= ahead and sum(pool.sizes) == 200
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seconds, largest', [(0, 10), (.03, 3), (.11, 1)])
 def test_short_calls_go_out_together_and_long_ones_alone(seconds, largest):
     pool = Pool()
@@ -102,6 +103,7 @@ def test_a_schedulers_file(tmp_path, content):
     path.write_text(json.dumps(dict(address='tls://10.0.0.1:8786')))
     assert engine._address(str(path)) == 'tls://10.0.0.1:8786' and engine._address('node7:8786') == 'node7:8786'
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_sentence(monkeypatch):
     monkeypatch.setattr(engine, 'ANSWER', 1)
     with pytest.raises(ValueError, match="^expected a scheduler at 'tcp://127.0.0.1:1', none answers; "):

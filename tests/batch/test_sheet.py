@@ -60,6 +60,7 @@ def test_the_page_has_a_dark_style_and_asks_no_network():
     page = contact_sheet(ROWS)
     assert 'prefers-color-scheme:dark' in page and not re.search(r'(src|href)="(?!\./)|url\(|@import|https?:', page)
 
+@pytest.mark.slow
 def test_filters_and_order_in_a_browser(tmp_path):
     sync_api = pytest.importorskip('playwright.sync_api')
     if not os.path.exists('/usr/bin/chromium'): pytest.skip('no chromium here')

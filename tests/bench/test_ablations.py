@@ -45,6 +45,7 @@ def test_a_flat_box_is_cut_at_the_border():
 
 # books
 
+@pytest.mark.slow
 def test_a_books_numbers_are_the_methods(models, books):
     "The part of the book that is the method's table says what the method's table says."
     case = draw_case(FIRST, 0)
@@ -62,6 +63,7 @@ def test_no_box_is_edited_twice(books):
         assert len({tuple(b) for b in book['boxes'].tolist()}) == len(book['boxes']) == len(book['facts']) == book['templates'].shape[1]
         assert set(torch.cat([v.flatten() for k, v in book.items() if k.startswith('set.')]).tolist()) == set(range(len(book['boxes'])))
 
+@pytest.mark.slow
 def test_what_is_replaced_is_what_a_row_says(models, judge, books):
     "A book and a row of the benchmark call the same box replaced, covered, gone."
     from regionedit.bench.baselines import Outcome

@@ -87,6 +87,7 @@ def test_estimators_share_the_edits_and_are_counted_as_if_alone(models):
     assert {o.num_edits for o in found.values()} == {models.editor.windows} and models.cache.misses == models.editor.windows
     assert all(o.score <= o.best + 1e-6 and o.best == found['ours'].best for o in found.values())
 
+@pytest.mark.slow
 def test_the_pages_methods_ask_for_little_more_than_one_table(models):
     "Constant boxes share one table of squares beside ours; what is left are boxes of random size, one box each, and what the network moved."
     task = draw_case(FIRST, 0).task
@@ -127,6 +128,7 @@ def test_a_remembering_clip_says_the_same_and_asks_once():
 
 # rows
 
+@pytest.mark.slow
 def test_a_run_can_be_cut_anywhere(models, judge, tmp_path):
     names, path = ['ours', 'truth', 'whole'], tmp_path/'bench.csv'
     run_rows(keep(lambda: (models, judge)), path, 2, 1, names, config=CONFIG)
@@ -174,6 +176,7 @@ def test_the_code_that_decides_a_row_is_all_there():
     named = {f.relative_to(root).as_posix() for pattern in CODE for f in root.glob(pattern)}
     assert {'method/editor.py', 'editors/maskgit.py', 'pocket/scenes.py', 'pocket/judge.py', 'bench/rows.py'} <= named
 
+@pytest.mark.slow
 def test_the_file_does_not_tell_how_many_worked(models, judge, tmp_path):
     "Cases end in any order on a cluster; here the last comes first."
     class Backwards(Here):
@@ -218,6 +221,7 @@ def test_a_row_is_measured_against_the_truth(models, judge):
     whole, = run_case(models, judge, case, ['whole'], CONFIG, {})
     assert whole['changed'] == 1 and whole['kept'] < 30 and whole['psnr'] == math.inf and whole['best'] == whole['score']
 
+@pytest.mark.slow
 def test_replaced_needs_the_new_there_and_the_old_gone(models, judge, monkeypatch):
     "The judge's answers are given: for the chosen box, then for the true one after the edit."
     case = draw_case(FIRST, 0)

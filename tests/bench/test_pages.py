@@ -58,6 +58,7 @@ def run_page(name: str) -> dict:
         plt.close('all')
     return dict(told, said='\n\n'.join(said))
 
+@pytest.mark.slow
 def test_the_benchmark_page(data):
     page = run_page('00_benchmark.ipynb')
     said = page['said']
@@ -69,6 +70,7 @@ def test_the_benchmark_page(data):
     assert not any(figure in said for figure in ('83.9', '71.0', '84.9', '80.5')), 'no figure of people'
     for table in ('ours', 'truth', 'random-size', 'whole'): assert f'| {table} |' in said
 
+@pytest.mark.slow
 def test_the_ablations_page(data, monkeypatch):
     torch.manual_seed(0)
     models, judge = RegionEditor(stub_vit(), StubClip(), StubEditor(), 'stub'), Recogniser().eval()
@@ -88,6 +90,7 @@ def test_the_page_of_the_weight(data):
     said = run_page('02_source_weight.ipynb')['said']
     assert said.count('| best constant size |') == said.count('| size by chance |') == 4 and '- oracle, 2 object(s): ' in said
 
+@pytest.mark.slow
 def test_the_front_pages_figures_are_those_of_the_files(data):
     rows = read_rows(data/'pocket-strangers'/'bench.csv')
     table = report.front_table(data)

@@ -218,6 +218,7 @@ def test_what_is_measured_is_what_the_file_has(folder, tmp_path):
         assert row[name] == pytest.approx(value, rel=1e-4, nan_ok=True), name
     assert not failed and row['mse'] != row['pie_mse'] > 0
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was(folder, tmp_path):
     out = tmp_path/'out'
     rows, _, _ = run(folder, out)
@@ -281,6 +282,7 @@ def test_tables_that_are_wrong(table, text, told):
     (table/'list.csv').write_text(text)
     with pytest.raises(ValueError, match=told): read_data(table)
 
+@pytest.mark.slow
 def test_the_command(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, 'load_for_data', lambda preset: load())
     out = tmp_path/'out'

@@ -6,7 +6,7 @@ import json, sys
 import pytest
 
 sys.path.append(str(Path(__file__).parents[2]/'tools'))
-import restamp      # noqa: E402
+import restamp
 
 OLD, NEW = 'a' * 12, 'b' * 12
 ROW = dict(method='ours', iou='0.5')

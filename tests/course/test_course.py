@@ -245,6 +245,7 @@ def test_labs_mistakes_are_one_line(shipped, started, tmp_path, capsys, monkeypa
     monkeypatch.setattr(course, '_PACKAGE', tmp_path/'nowhere'/'regionedit')
     assert 'reinstall regionedit' in refused(str(tmp_path/'w'))
 
+@pytest.mark.slow
 def test_the_wheel_carries_the_course_and_finds_it(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path/'site')
     program = (

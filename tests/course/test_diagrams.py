@@ -107,6 +107,7 @@ def test_letters_are_large_enough(name):
     assert SMALL >= 11
     assert all(a.get_fontsize() >= .75 * 11 for _, a, _ in measured(DRAWN[name]()))
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', PARTS)
 def test_every_part_can_be_marked(part):
     d = pipeline(part)
@@ -142,6 +143,7 @@ def test_an_arrow_stops_at_the_border():
 
 # what is shown
 
+@pytest.mark.slow
 @all_diagrams
 def test_svg_png_and_words(name):
     d = DRAWN[name]()
@@ -183,6 +185,7 @@ def result():
     return editor(example('apple'), prompt='a doughnut', source='an apple', source_weight=0,
                   progress=False)
 
+@pytest.mark.slow
 def test_shapes_of_the_pipeline_are_those_of_a_result(result):
     from regionedit.method.core import to_tensor
     table, edits = result.table, result.table.edits

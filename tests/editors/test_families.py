@@ -81,6 +81,7 @@ def distance(a, b) -> int: return np.abs(np.asarray(a, int) - np.asarray(b, int)
 
 # what it is told
 
+@pytest.mark.slow
 @each
 def test_the_class_the_size_and_the_call_of_a_family(load, name):
     cls, size, _, call = EXPECTED[name]
@@ -166,6 +167,7 @@ def test_a_guidance_that_is_asked_for(load, name):
     usual, strong = (load(name).fill(images, masks, 'a cat', guidance_scale=g, num_inference_steps=2)[0] for g in (None, 12.))
     assert usual.tobytes() != strong.tobytes() == more.fill(images, masks, 'a cat', num_inference_steps=2)[0].tobytes()
 
+@pytest.mark.slow
 def test_a_folder_with_the_rest_from_elsewhere(folder, eyes):
     editor = RegionEditor.from_pretrained(folder('sd3'), vit=eyes/'vit', clip=eyes/'clip', size=32, num_inference_steps=1, negative_prompt='grey')
     assert editor.editor.call == dict(num_inference_steps=1, negative_prompt='grey')

@@ -399,6 +399,7 @@ def test_feathered_edit_is_between_edit_and_window(tiny_amused, windows):
 
 # the recipes
 
+@pytest.mark.slow
 def test_recipes_write_a_checkpoint_that_the_editor_loads(tmp_path):
     from regionedit.pocket.maskgit import MaskGitRecipe, VqRecipe
     train_tokenizer(tmp_path / "tokenizer", ["a red apple on a table", "a rocket"] * 3,
@@ -471,6 +472,7 @@ def spoil_input(function, which, value):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["predict_tokens", "pixels_of", "tokens_of"])
 def test_a_window_of_numbers_that_are_none_costs_the_others_nothing(tiny_amused, windows,
@@ -488,6 +490,7 @@ def test_a_window_of_numbers_that_are_none_costs_the_others_nothing(tiny_amused,
     assert [e.broken for e in made] == [False, True, False] and not any(e.broken for e in well)
     assert [made[i].crop.tobytes() for i in (0, 2)] == [well[i].crop.tobytes() for i in (0, 2)]
 
+@pytest.mark.slow
 def test_the_loss_of_some_hidden_cells_is_a_fair_sample_of_all():
     "All asked for: the plain formula on whole logits, to the bit's rounding. Few: its mean over many draws."
     from regionedit.editors.maskgit import predict_tokens

@@ -30,6 +30,7 @@ def windows() -> tuple:
     masks[0].paste(255, (8, 16, 56, 40)); masks[1].paste(255, (0, 0, 20, 64))
     return [picture(64, 64, seed) for seed in range(2)], masks
 
+@pytest.mark.slow
 def test_the_tokenizer_that_reads_most_is_asked(tmp_path):
     "Where a second text encoder reads more, a prompt that only the first cuts is read."
     tiny.stable_diffusion_xl(tmp_path)
@@ -100,6 +101,7 @@ def test_a_window_alone_and_in_company(folders, windows, name):
                for a, b in zip(together * 2, wide))
     assert editor.fill(images[:1], masks[:1], 'a cat', seed=2)[0].tobytes() != together[0].tobytes()
 
+@pytest.mark.slow
 def test_arguments_of_the_pipeline(folders, windows):
     images, masks = windows
     plain, less = (load_editor('pipeline', folders['sd15'][0], num_inference_steps=4,
@@ -208,6 +210,7 @@ def test_another_scheduler_is_another_edit_and_few_steps_are_the_familys(folders
     assert state_of(editor) != before and editor.config['num_inference_steps'] == 4
     assert editor.config['guidance_scale'] == 1.
 
+@pytest.mark.slow
 def test_a_lora(folders, windows, tmp_path):
     peft = pytest.importorskip('peft')
     from regionedit.method.table import state_of

@@ -71,6 +71,7 @@ def of(editor) -> Counter:
 
 # work
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, options', [
     ('pipeline', {}), ('pipeline', dict(guidance_scale=1.)), ('pipeline', dict(strength=.5)),
     ('diffusion', {}), ('maskgit', {})])
@@ -93,6 +94,7 @@ def test_the_work_is_what_hooks_count(folder, amused, kind, options, scheduler):
     editor.fill(images, masks, 'a cat', num_inference_steps=5)
     assert counter.take()['network'] == 4 * editor.work(5)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['pipeline', 'diffusion', 'maskgit'])
 def test_a_preview_is_the_editor_with_fewer_steps_and_no_guidance(folder, amused, kind):
     editor = load_editor(kind, amused if kind == 'maskgit' else folder, num_inference_steps=8)
@@ -124,6 +126,7 @@ def test_a_scheduler_that_wants_to_know_more_is_taken_at_its_word():
 
 # the whole search, as Stable Diffusion 1.5 does it
 
+@pytest.mark.slow
 def test_a_tenth_of_the_work(folder, small):
     """8 anchors, 7 sizes, 50 guided steps: 5,712 evaluations (PNDM takes 51 steps) become 484; the
     chosen ones are encoded and decoded by the large autoencoder, all others by the small one."""

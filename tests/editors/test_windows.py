@@ -26,6 +26,7 @@ def pixels(pictures): return [p.tobytes() for p in pictures]
 
 # company (A7)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, count',
                          [('diffusion', 1), ('diffusion', 4), ('diffusion', 8), ('pipeline', 2)])
 def test_a_window_is_the_same_in_any_company(folder, windows, kind, count):
@@ -36,6 +37,7 @@ def test_a_window_is_the_same_in_any_company(folder, windows, kind, count):
         assert pixels(editor.fill([images[i] for i in some], [masks[i] for i in some], 'a cat',
                                   seed=1)) == [whole[i] for i in some]
 
+@pytest.mark.slow
 def test_the_bundled_model_is_the_same_in_any_company(scene):
     from regionedit.models.bundled import weights_folder
     editor = DiffusionEditor.from_pretrained(weights_folder('diffusion'), num_inference_steps=2,
@@ -71,6 +73,7 @@ def test_both_editors_go_on_with_the_same_latents(folder, windows):
 
 # schedulers
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['DDIMScheduler', 'PNDMScheduler', 'EulerDiscreteScheduler',
                                   'EulerAncestralDiscreteScheduler', 'DPMSolverMultistepScheduler',
                                   'DDPMScheduler'])

@@ -168,6 +168,7 @@ def test_the_count_ends_at_its_total(result, editor, way):
         assert far[-1]['best']['score'] == pytest.approx(shown.results[1].table.score(
             shown.results[1].config).nan_to_num(-9).max().item(), abs=1e-5)
 
+@pytest.mark.slow
 def test_a_search_that_is_watched_finds_the_same(result, editor):
     for options in ({}, dict(budget=5), dict(preview_steps=1, budget=5)):
         shown = replace(result, config=replace(result.config, **options)).explore(editor)

@@ -63,6 +63,7 @@ def boxes_in(side: int, count: int, seed: int) -> list:
     found = [(x, y) for x, y in ((line(), line()) for _ in range(count))] + [((0, side), (0, side)), ((3, 4), (0, side))]
     return [(x0, y0, x1, y1) for (x0, x1), (y0, y1) in found]
 
+@pytest.mark.slow
 @as_pillow
 @needs_node
 def test_a_window_is_shown_and_put_back_as_in_python():

@@ -131,6 +131,7 @@ def test_moves_there_and_back():
     assert (far[:, :2] >= 0).all() and (far[:, :2] < far[:, 2:]).all()
     assert (far[:, 2:] <= torch.tensor([90, 61])).all()
 
+@pytest.mark.slow
 def test_a_network_that_moves_edits_the_moved_box(vit, clip, tmp_path):
     torch.manual_seed(1)
     network = TextRegionNetwork(192, 256, moves=True).eval().requires_grad_(False)

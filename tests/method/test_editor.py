@@ -130,6 +130,7 @@ class Identity(StubEditor):
     size = 512
     def fill(self, images, masks, prompt, **kwargs): return images
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(777, 1023), (1023, 777), (2600, 1951), (500, 400)])
 def test_what_the_editor_sees_is_where_it_is_pasted(vit, size):
     """The phase of a slow sinusoid in x and in y, in the edited box and in the source: less than a fiftieth of a pixel
@@ -173,6 +174,7 @@ def test_no_box_is_edited_twice(editor, k, m):
            learning_steps=2, progress=False)
     assert editor.editor.windows == len(distinct), 'a second call asks for nothing new'
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_pixels(vit):
     runs = [RegionEditor(vit, StubClip(), StubEditor())(picture(80, 50), 'a rocket', 'a cat',
                                                         seed=s, **FEW) for s in (5, 5, 6)]
@@ -252,6 +254,7 @@ def test_every_stage_is_timed(editor):
     assert seconds['total'] == pytest.approx(sum(v for k, v in seconds.items() if k != 'total'),
                                              abs=1e-6)
 
+@pytest.mark.slow
 def test_the_bundled_vit_and_clip_work_together(scene):
     from regionedit.models.pretrained import load_vit
     from regionedit.models.pretrained import load_clip
@@ -419,6 +422,7 @@ def test_a_budget_goes_on_past_pixels_that_are_no_numbers(vit, tmp_path, options
     assert all(np.isfinite(c.score) for c in result.candidates)
     assert EditResult.load(result.save(tmp_path)).left_out == result.left_out
 
+@pytest.mark.slow
 def test_a_real_editor_with_a_weight_that_is_no_number(vit, tmp_path):
     import tiny
     from regionedit.models.pretrained import load_editor

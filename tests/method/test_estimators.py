@@ -43,6 +43,7 @@ def test_config_offers_what_is_registered():
 
 # without bias
 
+@pytest.mark.slow
 @pytest.mark.parametrize('estimator', [Rloo(1), Rloo(2, samples=5), Reinforce(3)],
                          ids=['rloo', 'rloo 5', 'reinforce'])
 def test_the_mean_is_the_exact_gradient_within_its_standard_error(estimator):

@@ -32,6 +32,7 @@ def inside(box, size) -> bool:
 
 SMALL = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
+@pytest.mark.slow
 @given(boxed(SMALL, 2))
 @QUICK
 def test_iou_counts_pixels(case):

@@ -224,6 +224,7 @@ def test_sharpened_edges_find_those_of_the_thing():
     assert (found[:, :2] >= 0).all() and (found[:, :2] < found[:, 2:]).all() and (found <= 128).all()
 
 
+@pytest.mark.slow
 def test_fitted_boxes_differ_hold_their_anchor_and_grow():
     rng = np.random.default_rng(0)
     for size, grid in (((128, 128), (16, 16)), ((160, 100), (16, 26)), ((60, 120), (32, 16))):

@@ -52,6 +52,7 @@ def test_a_table_keeps_its_places(options):
         was = {**paper.terms, 's_t2i': paper.s_t2i, 's_i2i': paper.s_i2i, 's_src': paper.s_src}
         assert torch.equal(v[paper.known].argsort(), was[name][paper.known].argsort()), name
 
+@pytest.mark.slow
 def test_a_narrow_clip_chooses_as_a_wide_one_does(tmp_path):
     """Paper's scale: the terms' spreads change by different factors, so their shares do; on the scale
     'spread' they are those of the units with either."""

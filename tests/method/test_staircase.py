@@ -30,6 +30,7 @@ def test_four_calls_from_run_to_the_editors_fill(options, way):
            progress=False, **options)
     assert editor.editor.way == way
 
+@pytest.mark.slow
 def test_four_calls_with_a_network_that_chose_before():
     from regionedit.models.pretrained import load_clip, load_vit
     editor = RegionEditor(load_vit(weights_folder('vit')), load_clip(weights_folder('clip')),

@@ -79,6 +79,7 @@ def mirrored(editor):
 CHANGES = (other_steps, other_guidance, other_scheduler, same_class_other_settings, weaker,
            in_place, adapted, mirrored)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', CHANGES)
 @pytest.mark.parametrize('kind', ['diffusion', 'pipeline'])
 def test_a_changed_editor_never_returns_old_pixels(folders, vit, kind, change):
@@ -128,6 +129,7 @@ def test_an_editor_of_others_with_a_network_in_it(vit):
 
 # what was meddled with (D7)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['diffusion', 'pipeline'])
 def test_what_a_callback_may_have_changed_is_neither_kept_nor_handed_out(folders, vit, kind):
     editor = RegionEditor(vit, StubClip(), load(folders, kind))
@@ -140,6 +142,7 @@ def test_what_a_callback_may_have_changed_is_neither_kept_nor_handed_out(folders
     assert len(editor.cache) == len(plain) and set(plain).isdisjoint(meddled)
     assert edit(callback_on_step_end=zero) == meddled and edit() == plain
 
+@pytest.mark.slow
 def test_an_edit_that_was_interrupted_is_not_kept(folders, vit):
     editor, alone = (RegionEditor(vit, StubClip(), load(folders, 'diffusion')) for _ in range(2))
     def stop(owner, step, t, values): raise KeyboardInterrupt
@@ -150,6 +153,7 @@ def test_an_edit_that_was_interrupted_is_not_kept(folders, vit):
                   **FEW).image.tobytes() == alone(picture(80, 50), 'a red apple', 'a cat',
                                                   **FEW).image.tobytes()
 
+@pytest.mark.slow
 def test_an_interrupted_pipeline_is_not_kept(folders, vit):
     editor = RegionEditor(vit, StubClip(), load(folders, 'pipeline'))
     def stop(pipe, step, t, values): pipe._interrupt = True; return values
@@ -218,6 +222,7 @@ MODES = dict(no_grad=torch.no_grad, inference=torch.inference_mode, grad=torch.e
              float64=float64, deterministic=deterministic,
              autocast=lambda: torch.autocast('cpu', dtype=torch.bfloat16))
 
+@pytest.mark.slow
 @pytest.mark.parametrize('estimator', ['exact', 'gumbel', 'amortised', 'rloo'])
 @pytest.mark.parametrize('mode', MODES)
 def test_a_mode_of_the_caller_changes_nothing(whole, mode, estimator):
@@ -252,6 +257,7 @@ def test_the_trained_network_loads_in_any_mode():
 
 # other threads (D3)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['diffusion', 'pipeline', 'maskgit'])
 def test_four_threads_find_what_each_finds_alone(whole, folders, kind):
     cases = [(picture(120 + 10 * i, 90, i), dict(prompt=p, source='a cat', seed=i, estimator=e))

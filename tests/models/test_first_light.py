@@ -26,6 +26,7 @@ def test_the_photographs_are_here_and_are_those_asked_for():
         assert example(name).stat().st_size < 60_000 and max(Image.open(example(name)).size) <= 512
         assert name in open('NOTICE').read()
 
+@pytest.mark.slow
 def test_the_page_of_a_tiny_checkpoint(models, tmp_path, capsys):
     page = tmp_path/'deep'/'page.html'
     assert command_first_light([str(models), *FEW, '--out', str(page)]) == 0
@@ -44,6 +45,7 @@ def test_the_page_of_a_tiny_checkpoint(models, tmp_path, capsys):
             assert term['least'] - 1e-6 <= term['mean'] <= term['greatest'] + 1e-6 and term['sd'] <= term['greatest'] - term['least'] + 1e-6
             assert term['least'] - 1e-5 <= term['chosen'] <= term['greatest'] + 1e-5, 'the chosen edit is one of those that were tried'
 
+@pytest.mark.slow
 def test_a_photograph_that_fails_is_written_down(models, tmp_path, monkeypatch, capsys):
     from regionedit.method.editor import RegionEditor
     whole, calls = RegionEditor.__call__, []
@@ -77,6 +79,7 @@ def test_settings():
     assert setting('a-b=3') == ('a_b', 3) and setting('dtype=bfloat16') == ('dtype', 'bfloat16') and setting('memory=["vae_tiling"]') == ('memory', ['vae_tiling'])
     with pytest.raises(SystemExit): command_first_light(['pocket', 'nonsense'])
 
+@pytest.mark.slow
 def test_from_the_shell():
     run = subprocess.run([sys.executable, '-m', 'regionedit.models.first_light', '--help'], capture_output=True, text=True)
     assert run.returncode == 0 and 'NAME=VALUE' in run.stdout

@@ -19,6 +19,7 @@ def finder(tmp_path_factory) -> RegionEditor:
     tiny.vit(home/'vit'); tiny.clip(home/'clip')
     return RegionEditor(load_vit(home/'vit'), load_clip(home/'clip'), StubEditor())
 
+@pytest.mark.slow
 def test_alone_it_leaves_mask_and_box(finder, tmp_path):
     pipe, image = RegionBlock().init_pipeline(), picture(90, 50)
     pipe.update_components(region_editor=finder)

@@ -49,6 +49,7 @@ def published(served):
     for card in CLIPS.values(): served.publish(card, tiny.clip)
     for name, card in EDITOR_CARDS.items(): served.publish(card, lambda folder: tiny.EDITORS[name](folder, 'fp16'))
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', EDITOR_CARDS)
 def test_a_public_preset_is_fetched_edits_and_works_again_without_a_network(name, hub, published, tmp_path, capsys, monkeypatch):
     image = picture(90, 50); image.save(tmp_path/'in.png')
@@ -87,6 +88,7 @@ def test_every_vit_and_clip_is_fetched(name, hub, published):
     card = (VITS | CLIPS)[name]
     assert hub.asked() and not preset.bundled and card.repo.replace('/', '--') in f'{preset.vit} {preset.clip}'
 
+@pytest.mark.slow
 def test_a_public_preset_at_the_command_line(cache, tmp_path, capsys):
     picture(60, 60).save(tmp_path/'in.png')
     options = [v for k in ('num_anchors', 'num_proposals', 'learning_steps', 'num_inference_steps') for v in (f'--{k}', str(FEW[k]))]
@@ -197,6 +199,7 @@ def test_bundled_models_that_are_not_there(monkeypatch, tmp_path, name, missing)
     monkeypatch.setattr(weights, '_MODELS', tmp_path)
     with pytest.raises(ModelNotAvailable, match=f'bundled {missing} model'): get_preset(name)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', BUNDLED)
 def test_bundled_presets_ask_no_network(name, no_network, scene, monkeypatch, capsys):
     monkeypatch.setattr('huggingface_hub.snapshot_download', lambda *args, **kwargs: pytest.fail('asked the hub'))
@@ -223,6 +226,7 @@ def leave_no_editor():
     yield
     for kind in set(EDITORS) - set(kept): del EDITORS[kind]
 
+@pytest.mark.slow
 def test_an_editor_from_a_file(tmp_path, no_network):
     (tmp_path/'own.py').write_text(OWN.format(kind='own'))
     for _ in range(2):      # a second run of the file is the same editor anew
@@ -281,6 +285,7 @@ def test_what_is_asked_for_is_taken(monkeypatch):
     for wrong in (dict(dtype='int8'), dict(dtype='load'), dict(dtype=3), dict(device='toaster'), dict(device='cuda:77')):
         with pytest.raises(ValueError, match='expected (dtype|a device)'): choose_device(**wrong)
 
+@pytest.mark.slow
 def test_public_presets_look_at_previews(cache):
     "A tenth of the paper's way with Stable Diffusion; aMUSEd's 12 steps leave more to paint."
     for name, expected in {'sd15-inpainting': 5, 'sdxl-inpainting': 5, 'amused-256': 23}.items():
@@ -291,6 +296,7 @@ def test_public_presets_look_at_previews(cache):
         assert full.budget is full.preview_steps is None
     assert RegionEditor.from_pretrained('pocket').config().as_dict() == Config().as_dict()
 
+@pytest.mark.slow
 def test_windows_and_parts_of_previews_from_the_command_line(cache, tmp_path, capsys):
     picture(60, 40).save(tmp_path/'a.png')
     run = ['edit', str(tmp_path/'a.png'), '--source', 'a cat', '--prompt', 'a rocket', '--preset', 'sd15-inpainting', '--out', str(tmp_path/'out'), '--json',
@@ -306,6 +312,7 @@ def test_windows_and_parts_of_previews_from_the_command_line(cache, tmp_path, ca
     assert main([*run, '--preview-scheduler', 'Nothing']) == 2
     assert 'expected preview_scheduler to be a scheduler' in capsys.readouterr().err
 
+@pytest.mark.slow
 def test_arguments_of_a_pipeline_from_the_command_line(cache, tmp_path, capsys):
     picture(60, 40).save(tmp_path/'a.png')
     run = ['edit', str(tmp_path/'a.png'), '--source', 'a cat', '--prompt', 'a rocket',

@@ -75,6 +75,7 @@ def test_what_is_saved_is_what_was_trained(tmp_path):
     x = torch.rand(2, 3, SIDE, SIDE)
     assert torch.allclose(again(x), model.float()(x), atol=1e-4) and again.names == CONCEPTS
 
+@pytest.mark.slow
 def test_the_loss_falls():
     recipe = RecogniserRecipe(batch_size=3)
     torch.manual_seed(0)

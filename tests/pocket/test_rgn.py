@@ -111,6 +111,7 @@ def test_rules_and_outcome_by_hand():
     moved_there = replace(trial, own=replace(table, boxes=boxes + 14))
     assert outcome(moved_there, *rules(trial)['amortised, 1 edit'], own=True)['on_named'] == 1
 
+@pytest.mark.slow
 def test_it_learns_to_move_to_the_lowest_loss():
     "The box that should be taken lies where the place says; after learning the moves lead there."
     torch.manual_seed(0)

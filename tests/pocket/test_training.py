@@ -115,6 +115,7 @@ def test_clip_brings_its_tokenizer_and_nothing_else(tmp_path):
     (tmp_path/'tokenizer'/'merges.txt').write_text('another')
     with pytest.raises(ValueError, match='found another'): training.lay_out(weights_folder('clip'), tmp_path)
 
+@pytest.mark.slow
 def test_a_tokenizer_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     from regionedit.pocket import clip
     def cut(folder, texts):
@@ -130,6 +131,7 @@ def test_a_tokenizer_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     merges.write_text('\n'.join(merges.read_text().splitlines()[:-1]) + '\n')
     with pytest.raises(ValueError, match='whole tokenizer'): clip.shared_tokenizer(tmp_path)
 
+@pytest.mark.slow
 def test_clip_sees_near_views_and_scenes_and_the_seed_decides():
     def made(seed): return pictures_and_words(Composer(seed, places=1), np.random.default_rng(seed), 20)
     (pixels, texts, shows), (again, same_texts, _), (other, *_) = made(1), made(1), made(2)
@@ -137,6 +139,7 @@ def test_clip_sees_near_views_and_scenes_and_the_seed_decides():
     assert torch.equal(pixels, again) and texts == same_texts and not torch.equal(pixels, other)
     assert [len(s) for s in shows] == [1] * 17 + [2] * 2 + [3]
 
+@pytest.mark.slow
 def test_clip_goes_on_from_what_it_saved(tmp_path):
     from regionedit.models.pretrained import load_clip
     training.lay_out(weights_folder('clip'), tmp_path)
@@ -147,6 +150,7 @@ def test_clip_goes_on_from_what_it_saved(tmp_path):
     features = model.eval().encode_image(pixels, normalize=True)
     assert torch.allclose(features, bundled.encode_images([picture]).pooled, atol=1e-5)
 
+@pytest.mark.slow
 def test_clip_begins_on_pictures_of_half_the_size(tmp_path):
     "Both sizes reach the pooling as a map of the same size; the switch comes at `small`."
     training.lay_out(weights_folder('clip'), tmp_path)
@@ -158,6 +162,7 @@ def test_clip_begins_on_pictures_of_half_the_size(tmp_path):
         assert torch.isfinite(recipe.loss(model, batch, recipe.progress))
     assert seen == [(64, 64), (64, 64), (128, 128)] and len(batch['pixels']) == 6
 
+@pytest.mark.slow
 def test_the_pooling_that_is_trained_is_the_librarys_when_it_is_saved(tmp_path):
     "Weights in, statistics of other pictures taken, weights out: the same features."
     from regionedit.models.pretrained import load_clip
@@ -212,6 +217,7 @@ def test_the_log_says_held_out_figures_on_the_way(clock, tmp_path):
     judged = [l for l in lines if 'error' in l]
     assert [l['step'] for l in judged] == [15, 30] and all(l['training'] == 0 for l in judged)
 
+@pytest.mark.slow
 def test_it_learns(clock, tmp_path):
     start = training.torch.manual_seed(0) and Line(clock).build()
     recipe, card = run(clock, tmp_path, minutes=100)

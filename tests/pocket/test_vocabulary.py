@@ -21,10 +21,12 @@ def test_leaves_are_pictures_and_the_seed_decides():
     assert a.shape == (2, 3, 64, 64) and torch.equal(a, b) and 0 <= a.min() and a.max() <= 1
     assert not torch.equal(a, dead_leaves(4, 2, side=64))
 
+@pytest.mark.slow
 def test_a_small_detector_tells_leaves_from_drawings(small):
     assert found(small, dead_leaves(9, 30, leaves=30)) > .8
     assert found(small, drawn_squares(9, 40)) < .2
 
+@pytest.mark.slow
 def test_the_threshold_leaves_the_asked_share_above(small):
     images = [Image.fromarray((p.movedim(0, -1) * 255).byte().numpy()) for p in drawn_squares(11, 40)]
     moved = with_threshold(small, images, mistaken=.25)

@@ -352,6 +352,7 @@ def dies_at(step: int, action) -> bool:
     action()
     os._exit(0)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('there', ['nothing', 'a result'])
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new(result, tmp_path, there):
     folder, new, seen, step = tmp_path/'out', small_result(3), set(), 1

@@ -37,6 +37,7 @@ def test_a_text_that_passes_can_be_written_and_shown(text):
     except ValueError: return
     assert passed == text.strip() and passed.encode('utf8') and all(c.isprintable() or c in '\n\r\t' or ord(c) > 127 for c in passed)
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.text() | st.binary() | st.floats() | st.integers(), st.lists))
 @settings(max_examples=200)
 def test_anything_can_be_shown_on_one_line(value):
@@ -218,6 +219,7 @@ def test_neither_a_path_nor_a_picture(given):
 
 FORMS = ['PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM', 'ICO', 'TGA']
 
+@pytest.mark.slow
 @given(st.sampled_from(FORMS), st.integers(0, 2**32 - 1), st.sampled_from(['cut', 'flip', 'swap', 'noise', 'head']))
 @settings(max_examples=150)
 def test_a_damaged_file_is_a_picture_or_a_sentence(tmp_path_factory, form, seed, damage):
@@ -239,6 +241,7 @@ def test_a_damaged_file_is_a_picture_or_a_sentence(tmp_path_factory, form, seed,
 
 # job files
 
+@pytest.mark.slow
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode('utf8', 'surrogatepass')), st.sampled_from(['.json', '.jsonl', '.csv']))
 @settings(max_examples=300)
 def test_any_text_is_jobs_or_a_line(data, form):

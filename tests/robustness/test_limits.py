@@ -86,6 +86,7 @@ def table_of(losses):
     return EditTable(torch.arange(k * m * 4).view(k, m, 4), torch.arange(k * m).view(k, m), (),
                      dict(clip=losses, dir=zero, str=zero), losses, losses)
 
+@pytest.mark.slow
 @pytest.mark.parametrize('gap', [1e-4, 1., 1e4])
 def test_the_best_is_found_whatever_the_size_of_the_gaps(gap):
     "Three tables of losses evenly spaced by `gap` in random order, on random features."

@@ -228,6 +228,7 @@ def test_the_bootstrap_over_people_is_scipys():
     by_scipy = stats.bootstrap((sums[:, 0], sums[:, 1]), lambda a, b, axis=-1: a.sum(axis) / b.sum(axis), paired=True, n_resamples=20_000, method='percentile', rng=1).confidence_interval
     assert (low, high) == pytest.approx(tuple(by_scipy), abs=.01)
 
+@pytest.mark.slow
 def test_resampling_both_counts_an_answer_as_often_as_its_person_times_its_picture():
     people, pictures, won = clustered(n=40)
     rng, rates = np.random.default_rng(3), []
