@@ -30,6 +30,7 @@ def test_page_runs(page, monkeypatch):
     "Lessons run in course/test_course.py."
     import nbclient, nbformat
     monkeypatch.setenv('IN_TEST', '1')      # nbdev: do not export from the last cell
+    monkeypatch.setenv('GALLERY_SCENES', '1')       # of twelve
     monkeypatch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
     notebook = nbformat.read(NBS/page, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if not shown_only(cell)]
